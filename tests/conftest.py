@@ -5,11 +5,13 @@ import hashlib
 import logging
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +34,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a file whose `pytestmark` excludes all its tests: every process imports what it collects."""
+    excluded = re.findall(r"not (\w+)", config.option.markexpr)
+    if collection_path.suffix != ".py" or not excluded:
+        return None
+    marked = rf"^pytestmark = .*pytest\.mark\.({'|'.join(excluded)})\b"
+    return re.search(marked, collection_path.read_text(encoding="utf-8"), re.MULTILINE) is not None or None
+
+
+@pytest.hookimpl(trylast=True)  # after -m has taken out what does not run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order files by the time they take, longest first, so that no process is left with a long one at the end.
 
@@ -70,7 +82,8 @@ Built = TypeVar("Built")
 def build_once() -> Callable[[str, Callable[[Path], Built]], Built]:
     """Build a folder once for all processes and all runs over the same sources; returns what the builder returned.
 
-    The folder lies below .pytest_cache, keyed by the hash of every tracked source and preset; other hashes are removed.
+    The folder lies below .pytest_cache, keyed by the hash of every tracked source and preset. Those of other hashes are
+    removed an hour after their last use: a run over older sources may go on beside this one.
     """
     key = hashlib.sha256()
     tracked = subprocess.run(
@@ -79,15 +92,16 @@ def build_once() -> Callable[[str, Callable[[Path], Built]], Built]:
     for name in tracked.split():
         if (ROOT / name).is_file():
             key.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
-    top = ROOT / ".pytest_cache" / "built"
-    top.mkdir(parents=True, exist_ok=True)
-    for other in top.iterdir():
-        if other.name != key.hexdigest()[:16]:
-            shutil.rmtree(other, ignore_errors=True)
+    ours = ROOT / ".pytest_cache" / "built" / key.hexdigest()[:16]
+    ours.mkdir(parents=True, exist_ok=True)
+    ours.touch()
+    for other in ours.parent.iterdir():
+        with suppress(FileNotFoundError):  # another process removes it, too
+            if other.stat().st_mtime < ours.stat().st_mtime - 3600:
+                shutil.rmtree(other, ignore_errors=True)
 
     def build(name: str, builder: Callable[[Path], Built]) -> Built:
-        folder = top / key.hexdigest()[:16] / name
-        folder.parent.mkdir(exist_ok=True)
+        folder = ours / name
         result = folder.with_suffix(".pickle")
         with folder.with_suffix(".lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pandas
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -167,6 +166,8 @@ class Shell:
                 text = text.replace(shown, smaller)
                 self.replaced.add(shown)
         if "clip_3f2a" in text:
+            import pandas  # a second of CPU, in nightly tests only
+
             text = text.replace("clip_3f2a", pandas.read_parquet(self.folder / "my-set/clips").clip_id[0][:12])
         if text.startswith("xsheet ") and not more and not set(text) & set("|<>&;$*?"):
             with contextlib.chdir(self.folder):  # in this process, so that imports are loaded once for all pages
@@ -227,6 +228,8 @@ def test_the_diffs_of_the_page_on_extending_fit_the_sources(changed):
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_examples_of_the_page_on_extending_run(shell, changed):
+    import pandas
+
     shell.run(EXTEND, needs=CHANGED, sources=changed)
     reasons = pandas.read_parquet(shell.folder / "pauses" / "verdicts").reasons
     assert all("long_pause" in found for found in reasons)

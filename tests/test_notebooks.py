@@ -7,7 +7,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
@@ -44,6 +43,8 @@ def folder(tmp_path_factory):
 
 def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     """The notebook with its outputs; a failing cell or command raises."""
+    from nbclient import NotebookClient  # a second of CPU in every process that collects
+
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(ROOT / "docs" / "notebooks" / f"{name}.ipynb", as_version=4)

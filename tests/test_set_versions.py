@@ -110,6 +110,7 @@ def drawn(tmp_path):
     return make_set(tmp_path / "set", range(4))
 
 
+@pytest.mark.slow
 def test_a_condition_selects_by_measure_and_manifest_column(drawn, tmp_path):
     result = subset(drawn, tmp_path / "out", where="duration_s > 2 and speaker = 'x'", layer=None)
     assert (result.clips, result.of_clips, clip_ids(tmp_path / "out")) == (1, 4, ["clip_2"])
@@ -152,6 +153,7 @@ def test_a_condition_that_no_clip_meets_writes_nothing(drawn, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_merge_holds_every_clip_once_and_no_splits(drawn, tmp_path):
     other = make_set(tmp_path / "other", range(3, 6))
     result = merge_sets([drawn, other], tmp_path / "out")
@@ -169,6 +171,7 @@ def test_sets_that_disagree_about_a_clip_are_not_merged(drawn, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_diff_names_what_is_only_in_one_set_and_what_changed(drawn, tmp_path):
     other = make_set(tmp_path / "other", range(1, 5))
     first = next(tables.iter_records(other, tables.CLIPS))
@@ -227,6 +230,7 @@ def test_a_folder_that_is_a_link_is_not_packed(drawn, tmp_path):
     assert not (tmp_path / "one.tar").exists()
 
 
+@pytest.mark.slow
 def test_annotation_files_are_read_by_their_ending_and_an_import_of_nothing_says_so(drawn, tmp_path):
     head = "clip_id,tier,start_s,end_s,label\n"
     (tmp_path / "some.csv").write_text(head + "clip_1,head,0.2,0.9,nod\n")

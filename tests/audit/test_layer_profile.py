@@ -76,6 +76,7 @@ def test_nothing_drifts_from_an_empty_layer(units):
     assert distribution_shift(layer_profile([]), layer_profile([units(("head", "nod", 0, 1))])) is None
 
 
+@pytest.mark.slow
 def test_agree_reports_the_drift_of_two_layers(annotation, tmp_path):
     create_set(tmp_path, "s")
     write_layer(tmp_path, RUN, "gold", [annotation(("head", "nod", 0, 1))])

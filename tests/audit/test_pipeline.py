@@ -105,6 +105,7 @@ def _samples(truth):
         yield _as(replace(truth, phases=sorted_phases(phases)), "raw", "run_samples", parents=(), sample_index=k)
 
 
+@pytest.mark.slow
 def test_the_truth_passes_and_leaves_hardly_a_finding(folder):
     found = audit(folder, find_layer(folder, "consensus@run_good"), SETTINGS)
     assert found.gate.passed
@@ -122,6 +123,7 @@ def test_shifted_phases_are_refuted_in_their_time(folder):
     )
 
 
+@pytest.mark.slow
 def test_findings_are_rows_with_numbers_and_are_the_same_again(folder):
     layer = find_layer(folder, "consensus@run_bad")
     first = audit(folder, layer, SETTINGS)
@@ -144,6 +146,7 @@ def test_an_audit_shows_how_many_annotations_it_has_checked(folder, caplog):
     assert any(message.startswith(f"audit {count} of {count}, ok {count} ") for message in caplog.messages)
 
 
+@pytest.mark.slow
 def test_other_limits_are_another_run(folder):
     layer = find_layer(folder, "consensus@run_good")
     strict = SETTINGS.model_copy(update={"motion": SETTINGS.motion.model_copy(update={"min_motion_ratio": 1e6})})
@@ -160,6 +163,7 @@ def test_a_layer_compared_with_itself_has_f1_of_one_and_may_be_asked_for_it(fold
     assert not audit(folder, layer, asked).gate.passed
 
 
+@pytest.mark.slow
 def test_samples_give_support_and_agreement(folder):
     found = audit(folder, find_layer(folder, "raw@run_samples"), SETTINGS)
     counts = {one.check.id: one for one in found.checks}
@@ -203,6 +207,7 @@ def test_signals_from_columns_are_those_of_the_table(folder):
 # ---- explain
 
 
+@pytest.mark.slow
 def test_an_annotation_is_explained_with_all_that_passed(folder):
     layer = find_layer(folder, "consensus@run_good")
     row = next(layer.read())
@@ -225,6 +230,7 @@ def test_an_id_that_is_not_there_is_refused(folder):
 # ---- accept
 
 
+@pytest.mark.slow
 def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(folder):
     layer = find_layer(folder, "consensus@run_good")
     found = accept_layer(folder, layer, SETTINGS)
@@ -238,6 +244,7 @@ def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(fold
     assert audit(folder, found.layer, SETTINGS).gate.passed
 
 
+@pytest.mark.slow
 def test_movement_without_a_phase_is_unknown_in_the_accepted_layer(folder):
     normalised = list(find_layer(folder, "normalised").read())
     bare = [
@@ -258,6 +265,7 @@ def test_movement_without_a_phase_is_unknown_in_the_accepted_layer(folder):
     assert spans == {clip: missed[clip] for clip in spans}
 
 
+@pytest.mark.slow
 def test_without_a_pass_of_the_gate_nothing_is_accepted(folder):
     strict = SETTINGS.model_copy(update={"gate": GateLimits(min_verifiable_share=1.0)})
     found = accept_layer(folder, find_layer(folder, "consensus@run_bad"), strict)
@@ -265,6 +273,7 @@ def test_without_a_pass_of_the_gate_nothing_is_accepted(folder):
     assert found.accepted_count == 0
 
 
+@pytest.mark.slow
 def test_a_layer_of_several_samples_is_refused(folder):
     with pytest.raises(ConfigError, match="consensus"):
         accept_layer(folder, find_layer(folder, "raw@run_samples"), SETTINGS)
@@ -295,6 +304,7 @@ def test_ids_of_checks_are_unique_and_every_check_says_why_and_how():
     assert all(bool(check.metric) == bool(check.comparator) for check in CHECKS)
 
 
+@pytest.mark.slow
 def test_scores_weigh_an_error_twice_and_an_open_answer_nothing(folder):
     explained = explain_annotation(folder, next(find_layer(folder, "consensus@run_bad").read()).annotation_id, SETTINGS)
     families = family_scores(explained.evaluations)
@@ -333,6 +343,7 @@ def test_each_criterion_keeps_its_limit(field, value, passes):
     assert evaluate_gate(replace(fine, **{field: value}), GateLimits()).passed == passes
 
 
+@pytest.mark.slow
 def test_rules_name_the_reason(folder):
     found = audit(folder, find_layer(folder, "consensus@run_bad"), SETTINGS)
     assert rejection_reason(found.annotations[0], AcceptRules()) == "finding of severity error"
@@ -342,6 +353,7 @@ def test_rules_name_the_reason(folder):
     )
 
 
+@pytest.mark.slow
 def test_a_set_that_was_audited_twice_keeps_the_contract_of_findings(folder, tmp_path):
     """Two audits with other limits find the same faults; their findings are rows of their own."""
     copy = shutil.copytree(folder, tmp_path / "set")

@@ -152,6 +152,7 @@ def tale():
     )
 
 
+@pytest.mark.slow
 def test_the_page_tells_every_part(page):
     found = Page(page(tale()))
     assert found.ids >= SECTIONS
@@ -164,6 +165,7 @@ def test_the_page_tells_every_part(page):
     assert "empty" not in re.findall(r'<p class="(\w+)"', page(tale()))
 
 
+@pytest.mark.slow
 def test_text_of_strangers_is_spelled_out(page):
     text = page(tale())
     found = Page(text)
@@ -215,6 +217,7 @@ def test_no_sentence_is_cut_on_a_phone(page, tmp_path, cut_on_a_phone):
     assert not cut_on_a_phone(tmp_path / "demo.html")
 
 
+@pytest.mark.slow
 def test_the_same_tale_gives_the_same_bytes(page):
     assert page(tale()) == page(tale())
 

@@ -34,6 +34,7 @@ def folder(base, tmp_path):
     return tmp_path / "wan"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binding", [(), ("table",), ("interval",), ("clock",), ("table", "interval", "clock")])
 @pytest.mark.parametrize("size", [tiny_config, wan2_2_ti2v_5b_config])
 def test_the_key_tables_name_every_tensor_of_a_model_once(size, binding):
@@ -50,6 +51,7 @@ def test_without_a_variant_what_controls_is_the_audio_path(model, small):
     assert conditioning_keys(model) == audio_keys(small.num_layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "base", "ours"), [(tiny_config, 2.19, 2.68), (wan2_2_ti2v_5b_config, 5000, 5782)])
 def test_the_named_sizes_have_as_many_million_weights_as_they_say(size, base, ours):
     with torch.device("meta"):
@@ -168,6 +170,7 @@ def test_an_export_is_wan_to_plain_diffusers_with_the_same_output(model, latent,
         assert torch.equal(message, model(latent, TIME, given.text_BME))
 
 
+@pytest.mark.slow
 def test_an_export_is_a_base_again(model, small, tmp_path, rng):
     export_backbone(model, tmp_path / "plain")
     back = load_pretrained_backbone(tmp_path / "plain", config=small, rng=rng).state_dict()

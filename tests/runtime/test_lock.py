@@ -15,6 +15,7 @@ from xsheet.runtime.lock import check_new_folder, has_local_locks_only, new_fold
 from xsheet.schemas.errors import ConfigError, RunError
 
 
+@pytest.mark.slow
 def test_a_second_writer_learns_who_holds_the_lock_and_since_when(lock_elsewhere, tmp_path):
     pid = lock_elsewhere(tmp_path)
     with pytest.raises(RunError) as error, write_lock(tmp_path):
@@ -24,6 +25,7 @@ def test_a_second_writer_learns_who_holds_the_lock_and_since_when(lock_elsewhere
     assert abs(time.time() - time.mktime(time.strptime(found[3], "%Y-%m-%d %H:%M:%S")) + time.timezone) < 600
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_writer_is_free(lock_elsewhere, tmp_path):
     pid = lock_elsewhere(tmp_path)
     os.kill(pid, signal.SIGKILL)
@@ -32,6 +34,7 @@ def test_the_lock_of_a_killed_writer_is_free(lock_elsewhere, tmp_path):
         assert json.loads((tmp_path / ".commits/lock").read_text())["pid"] == os.getpid()
 
 
+@pytest.mark.slow
 def test_a_writer_may_call_what_asks_for_the_same_lock(lock_elsewhere, tmp_path):
     with write_lock(tmp_path):
         with write_lock(tmp_path / "../" / tmp_path.name):
@@ -62,6 +65,7 @@ def test_a_command_that_fails_removes_what_its_own_workers_left(tmp_path):
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_a_lock_file_of_other_content_still_names_a_writer(lock_elsewhere, tmp_path):
     lock_elsewhere(tmp_path)
     (tmp_path / ".commits/lock").write_bytes(b"\xff{\x1b[31m")

@@ -88,6 +88,7 @@ def test_features_and_tensors_need_one_another(clip_set, examples):
     assert found(clip_set) == set()
 
 
+@pytest.mark.slow
 def test_an_older_layer_of_the_same_producer_goes_unless_something_refers_to_it(clip_set, make_annotation):
     def write(layer, run_id, *, parents=(), written_s):
         run = Run(run_id=run_id, kind="annotate", tool_version="0", parent_run_ids=parents)

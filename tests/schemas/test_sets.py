@@ -35,39 +35,46 @@ def a_set(tmp_path, consistent):
     return folder
 
 
+@pytest.mark.slow
 def test_a_whole_set_has_no_problems(a_set):
     report = check_set(a_set)
     assert report.violations == ()
     assert report.rows["annotations"] == 2
 
 
+@pytest.mark.slow
 def test_a_moved_set_is_the_same_set(a_set):
     there = a_set.rename(a_set.with_name("elsewhere"))
     assert check_set(there).violations == ()
 
 
+@pytest.mark.slow
 def test_a_changed_clip_is_found_by_its_hash(a_set):
     (problem,) = check_set(a_set, media=True).violations
     assert "has changed" in problem.message
 
 
+@pytest.mark.slow
 def test_a_missing_clip_is_found(a_set):
     (a_set / "media" / "cl" / "clip_1.mp4").unlink()
     (problem,) = check_set(a_set).violations
     assert "is missing" in problem.message
 
 
+@pytest.mark.slow
 def test_a_row_that_names_a_row_that_is_not_there_is_found(a_set):
     tables.write_table(a_set, tables.RUNS, [])
     assert {p.table for p in check_set(a_set).violations} == {"annotations"}
 
 
+@pytest.mark.slow
 def test_an_id_that_stands_twice_is_found(a_set, examples):
     tables.write_table(a_set, tables.SHOTS, [*examples["shots"], examples["shots"][0]])
     (problem,) = check_set(a_set).violations
     assert "occur more than once" in problem.message
 
 
+@pytest.mark.slow
 def test_a_broken_table_is_one_problem_and_the_others_are_still_checked(a_set):
     tables.part_path(a_set, tables.FINDINGS, 0).write_bytes(b"PAR1 no")
     report = check_set(a_set)

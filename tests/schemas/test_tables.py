@@ -260,6 +260,7 @@ def test_a_table_that_is_not_as_declared_ends_in_a_sentence(tmp_path, change, me
             read(tmp_path, SHOTS)
 
 
+@pytest.mark.slow
 def test_no_flipped_byte_of_a_table_ends_in_a_traceback(tmp_path):
     tables.write_table(tmp_path, SHOTS, shots(300))
     path = tmp_path / "shots/part-00000.parquet"

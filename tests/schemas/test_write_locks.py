@@ -63,6 +63,7 @@ def test_a_verb_that_writes_is_refused_while_another_command_writes(places, lock
     assert contents(places) == before
 
 
+@pytest.mark.slow
 def test_a_verb_that_reads_is_not_blocked_by_a_writer(places, lock_elsewhere):
     lock_elsewhere(places["SET"])
     for command in READERS:

@@ -302,6 +302,7 @@ def test_a_clip_without_signals_is_one_rest():
     assert [p.action for p in phases(empty, rest=True)] == ["rest"]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([0.01, 1.0, 1e3, 1e30]), st.floats(0, 0.9))
 def test_whatever_the_signals_the_answer_keeps_the_contract(frames, seed, scale, hidden):
     rng = np.random.default_rng(seed)

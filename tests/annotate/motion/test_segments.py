@@ -63,6 +63,7 @@ def test_oscillation_counts_cycles():
     assert count_cycles(eased((20, 0), (40, 9)), range(18, 42), min_size=3) == 0
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, st.integers(1, 60), elements=st.floats(-100, 100)), st.floats(0.5, 50))
 def test_turning_points_alternate_and_lie_far_enough_apart(path, least):
     turns = turning_points(path, least)

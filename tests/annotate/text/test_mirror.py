@@ -150,6 +150,7 @@ pieces = st.sampled_from(
 texts = st.lists(pieces | st.text(max_size=2), max_size=14).map("".join)
 
 
+@pytest.mark.slow
 @given(texts)
 def test_flipping_words_twice_changes_nothing(text):
     assert mirror_text(mirror_text(text)) == text

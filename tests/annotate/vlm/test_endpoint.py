@@ -110,6 +110,7 @@ def test_a_reader_that_leaves_early_loses_no_finished_reply(server, film, tmp_pa
     assert len(again) == 4
 
 
+@pytest.mark.slow
 def test_an_injected_instruction_stays_text(server, film):
     (reply,) = annotator(server)(asks(film, "injection"))
     found = normalise(parse_reply(reply.text, finish_reason="stop").reply, TimeSnapTargets(duration_us=CLIP_US))

@@ -86,6 +86,7 @@ def test_identical_observers_have_kappa_and_alpha_one(random_units):
     assert unitizing_alpha(sums_of(a, a), annotator_count=2)[0][0][used] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_observers_that_know_nothing_of_each_other_are_at_chance(random_units):
     a, b = (random_units(np.random.default_rng(seed), clips=400) for seed in (1, 2))
     assert unitizing_alpha(sums_of(a, b), annotator_count=2)[1][0] == pytest.approx(0, abs=0.02)

@@ -145,8 +145,8 @@ def write_layers(folder: Path, gold: list[Annotation]) -> None:
 
 
 @pytest.fixture(scope="session")
-def made_set(tmp_path_factory) -> Path:
-    return build(tmp_path_factory.mktemp("review") / "set")
+def made_set(build_once) -> Path:
+    return build_once("review-set", build)
 
 
 @pytest.fixture

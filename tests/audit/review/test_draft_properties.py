@@ -79,6 +79,7 @@ def test_a_journal_read_again_gives_the_same_draft(annotation, edits):
     assert again.undo_stack.decision == trail.draft.decision
 
 
+@pytest.mark.slow
 @given(edits=st.lists(EDITS, max_size=12))
 def test_all_can_be_taken_back_and_done_again(annotation, edits):
     trail = reviewed(annotation, edits)

@@ -90,11 +90,13 @@ def test_a_repetition_has_a_draft_of_its_own(desk_of, act, first_key):
     assert (states[first_key], states[again["key"]]) == ("open", "accepted")
 
 
+@pytest.mark.slow
 def test_states_survive_a_new_start(desk_of, act, first_key):
     act(desk_of(), first_key, "accept")
     assert [one["state"] for one in desk_of().queue(QueueFilter())["entries"]] == ["accepted", "open"]
 
 
+@pytest.mark.slow
 def test_the_annotator_s_words_do_not_leave_a_desk_that_is_blind_to_text(desk_of, first_key):
     words = [one["text"] for one in desk_of().clip_payload(first_key)["draft"]["phases"]]
     sent = json.dumps(desk_of(blind=frozenset({"text"})).clip_payload(first_key))
@@ -102,6 +104,7 @@ def test_the_annotator_s_words_do_not_leave_a_desk_that_is_blind_to_text(desk_of
     assert "quiff hair" not in sent
 
 
+@pytest.mark.slow
 def test_a_blind_reviewer_s_edit_of_a_border_does_not_bring_the_words_to_light(desk_of, act, first_key):
     words = {one["phase_id"]: one["text"] for one in desk_of().clip_payload(first_key)["draft"]["phases"]}
     desk = desk_of(blind=frozenset({"text"}))

@@ -67,6 +67,7 @@ def test_what_another_reviewer_decided_is_done(two, act, keys):
     assert states(bo)[0] == "open"
 
 
+@pytest.mark.slow
 def test_a_clip_for_everyone_shows_the_other_decision_after_one_s_own(desk_of, act, keys):
     anna, bo = desk_of("anna", overlap_share=1.0), desk_of("bo", overlap_share=1.0)
     act(anna, keys[0], "accept")
@@ -78,6 +79,7 @@ def test_a_clip_for_everyone_shows_the_other_decision_after_one_s_own(desk_of, a
 # ---- agreement
 
 
+@pytest.mark.slow
 def test_agreement_counts_decisions_and_phases_of_clips_that_both_decided(desk_of, act, keys):
     anna, bo = desk_of("anna", overlap_share=1.0), desk_of("bo", overlap_share=1.0)
     for key in keys:
@@ -102,6 +104,7 @@ def test_cohens_kappa_is_that_of_the_textbook():
 # ---- verdicts on checks
 
 
+@pytest.mark.slow
 def test_a_dispute_accepts_the_phase_and_marks_the_finding(desk_of, act, first_key):
     desk = desk_of()
     finding = next(one for one in desk.clip_payload(first_key)["findings"] if one["check"] == "G1")
@@ -109,6 +112,7 @@ def test_a_dispute_accepts_the_phase_and_marks_the_finding(desk_of, act, first_k
     assert (draft["disputed"], draft["accepted"]) == ([finding["place"]], [finding["phase_id"]])
 
 
+@pytest.mark.slow
 def test_an_edited_phase_cannot_be_disputed(desk_of, act, first_key):
     desk = desk_of()
     finding = next(one for one in desk.clip_payload(first_key)["findings"] if one["check"] == "G1")
@@ -117,6 +121,7 @@ def test_an_edited_phase_cannot_be_disputed(desk_of, act, first_key):
         act(desk, first_key, "dispute", finding_id=finding["finding_id"])
 
 
+@pytest.mark.slow
 def test_disputed_and_confirmed_findings_are_the_calibration_set(desk_of, act, small_set, layer, first_key):
     anna, bo = desk_of("anna", overlap_share=1.0), desk_of("bo", overlap_share=1.0)
     finding = next(one for one in anna.clip_payload(first_key)["findings"] if one["check"] == "G1")

@@ -42,10 +42,12 @@ def test_a_source_without_sound_has_no_series():
     assert audio_features(None, 25) == {}
 
 
+@pytest.mark.slow
 def test_every_series_covers_every_frame(speech):
     assert {len(series) for series in audio_features(speech.sound, FRAMES).values()} == {FRAMES}
 
 
+@pytest.mark.slow
 def test_the_series_are_fields_of_a_timeline(speech):
     Timeline(source_id="s", frames=FRAMES, extractor="x", **audio_features(speech.sound, FRAMES))
 
@@ -59,15 +61,18 @@ def test_sound_of_another_length_than_the_picture_is_refused(speech):
         audio_features(speech.sound, FRAMES - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", [silero_voice, harmonic_voice])
 def test_voice_is_detected_at_syllables(speech, detector: Callable[[np.ndarray], np.ndarray]):
     assert np.mean((detector(speech.sound) >= 0.5) == spoken(speech)) > 0.85
 
 
+@pytest.mark.slow
 def test_music_is_not_voice():
     assert silero_voice(sounds.music(np.random.default_rng(1), FRAMES)).max() < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", [silero_voice, harmonic_voice])
 def test_noise_is_not_voice(detector: Callable[[np.ndarray], np.ndarray]):
     measure = detector(sounds.room_noise(np.random.default_rng(1), FRAMES, level_db=-30))
@@ -101,6 +106,7 @@ def test_the_signal_to_noise_ratio_is_the_planted_one(speech, planted_db: float)
     assert measure.snr_db == pytest.approx(planted_db, abs=3)
 
 
+@pytest.mark.slow
 def test_speech_without_a_pause_still_has_a_ratio(speech):
     loud = spoken(speech)
     joined = speech.sound.reshape(-1, 640)[loud].ravel()

@@ -133,7 +133,7 @@ def test_the_window_keeps_to_its_person():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("word", ["no", "yes"])
+@pytest.mark.parametrize("word", ["no", pytest.param("yes", marks=pytest.mark.nightly)])
 def test_words_signed_with_the_right_hand_move_the_right_hand(shared, word):
     path = shared / f"data/videos/asl-{word}.mkv"
     with open_media(path, root=path.parent) as media, PoseAnalyser(PoseSettings()) as analyser:

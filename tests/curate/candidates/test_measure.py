@@ -133,6 +133,7 @@ runs = st.tuples(st.integers(0, 899), st.integers(1, 900)).map(lambda r: range(r
 hiding = st.lists(runs, max_size=4)
 
 
+@pytest.mark.slow
 @given(bounds, st.lists(st.tuples(runs, hiding), max_size=3), st.integers(0, 2**32 - 1))
 def test_candidates_stay_in_one_shot_without_overlap_and_within_the_length_limit(cuts, faces, seed):
     voice = np.random.default_rng(seed).random(900)

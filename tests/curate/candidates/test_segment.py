@@ -71,6 +71,7 @@ def test_sound_of_a_span_is_that_stretch_of_the_whole(film, span):
     assert np.abs(part - wanted).max() < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[:2] + NAMES[3:])
 def test_sound_of_a_span_of_a_real_clip_is_that_stretch_of_the_whole(shared, name):
     root = shared / "data" / "videos"

@@ -66,6 +66,7 @@ def test_a_changed_copy_of_the_picture_is_found(change):
     assert row.matched_frames > 0.7 * len(pictures)
 
 
+@pytest.mark.slow
 def test_a_copy_that_begins_later_is_found_with_its_lag():
     pictures, sound = film(1, "talk")
     rows = duplicates(fingerprint("a", pictures, sound), fingerprint("b", pictures[20:], sound[20 * 640 :]))
@@ -126,6 +127,7 @@ def test_an_empty_table_has_no_duplicates():
     assert duplicates() == []
 
 
+@pytest.mark.slow
 def test_the_order_of_the_sources_does_not_matter():
     pictures, sound = film(1, "talk")
     prints = [
@@ -154,6 +156,7 @@ def test_words_follow_the_frames():
     assert valid.tolist() == [True] * 50 + [False] * 10
 
 
+@pytest.mark.slow
 def test_sound_words_do_not_depend_on_block_boundaries():
     sound = np.random.default_rng(0).normal(0, 0.1, 640 * 1200).astype(np.float32)
     words, _ = sound_words(sound)
@@ -193,7 +196,7 @@ def real(shared: Path) -> dict[str, Fingerprint]:
     return prints
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_real_copies_are_joined_and_different_recordings_of_one_scene_are_not(real):
     rows = duplicates(*real.values())
     base = "retalk-woman-blue-700"

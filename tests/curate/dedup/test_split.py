@@ -47,6 +47,7 @@ people = st.lists(st.integers(0, 8), min_size=1, max_size=40)  # of each clip
 links = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=4)
 
 
+@pytest.mark.slow
 @given(people, st.data(), links, st.integers(0, 5))
 def test_no_source_person_or_copy_is_in_two_parts(person_of, data, links, seed):
     source_of = [data.draw(st.integers(0, 15)) for _ in person_of]
@@ -68,6 +69,7 @@ def test_no_source_person_or_copy_is_in_two_parts(person_of, data, links, seed):
     assert all(len(found) <= 1 for found in parts.values())
 
 
+@pytest.mark.slow
 @given(st.permutations(range(12)))
 def test_the_split_is_a_function_of_the_set_and_not_of_its_order(order):
     clips = [clip(f"c{k}", f"s{k // 2}", f"t{k}") for k in range(12)]
@@ -178,6 +180,7 @@ def test_cluster_rows_joins_across_blocks(monkeypatch):
     assert sorted(sorted(group) for group in groups) == [[0, 2, 5], [1, 4], [3, 6]]
 
 
+@pytest.mark.slow
 def test_the_index_finds_the_groups_that_all_pairs_give():
     rng = np.random.default_rng(3)
     people = rng.normal(size=(150, 18))

@@ -35,5 +35,6 @@ def test_embeddings_of_one_person_are_closer_than_most_others():
     assert np.mean(ranks) < 0.2 * len(people)
 
 
+@pytest.mark.slow
 def test_a_turned_head_gets_no_embedding():
     assert shape(300, yaw_deg=30.0) == ()

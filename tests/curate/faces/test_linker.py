@@ -95,6 +95,7 @@ def test_a_value_never_measured_leaves_no_embedding():
     assert track.identity_model is None
 
 
+@pytest.mark.slow
 @given(st.permutations(range(4)))
 def test_ids_do_not_depend_on_the_order_of_observations(order):
     people = [observation(0.25 * k, person=k) for k in range(4)]

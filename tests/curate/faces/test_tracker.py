@@ -73,6 +73,7 @@ def test_head_and_mouth_follow_the_planted_curves(rod):
         assert r(getattr(motion, name), getattr(track, name)) > 0.95, name
 
 
+@pytest.mark.slow
 def test_a_winking_left_eye_is_the_left_one():
     (track,) = watch(still(eye_left_open=0.0))
     assert np.median(track.eye_left_open) < 0.6 * np.median(track.eye_right_open)
@@ -102,6 +103,7 @@ def test_a_flash_ends_the_track():
     assert [(t.start_frame, t.frames) for t in tracks] == [(0, 10), (11, 10)]
 
 
+@pytest.mark.slow
 def test_an_empty_wall_has_no_face():
     wall = Puppet(random_identity(5), height_px=256).background()
     assert watch([wall] * 10) == []
@@ -189,6 +191,7 @@ def test_heads_side_by_side_keep_their_own_left():
     assert np.median(second.yaw_deg) < -10
 
 
+@pytest.mark.slow
 def test_a_turned_picture_is_upside_down_and_an_upright_one_is_not():
     head = still(1)[0]
     for rgb, expected in ((head, 0.0), (np.ascontiguousarray(head[::-1, ::-1]), 1.0), (np.zeros_like(head), 0.0)):

@@ -63,6 +63,7 @@ def test_only_a_clock_that_goes_on_from_another_time_is_a_new_part(times, forwar
     assert stream.restarts(forward=forward) == starts
 
 
+@pytest.mark.slow
 def test_frames_after_a_decoding_error_are_marked_up_to_the_next_key_frame(film, tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (240, 320, 3), np.uint8)

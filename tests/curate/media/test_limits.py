@@ -125,6 +125,7 @@ def test_a_picture_larger_than_the_header_says_never_decodes(film, tmp_path):
     assert refused(path, tmp_path, max_pixels=64 * 48).reason in ("over_limit", "decode_failed")
 
 
+@pytest.mark.slow
 def test_a_normal_video_passes_every_limit(film, tmp_path):
     path = film(size=(640, 480), sound=np.zeros(16_000, np.float32))
     with open_media(path, root=tmp_path, limits=MediaLimits(max_pixels=640 * 480, max_streams=2)) as media:

@@ -30,6 +30,7 @@ def with_caption(rgb: np.ndarray, text: str, *, scale: float, box: bool = False)
     return drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "box"), [(0.45, False), (0.55, False), (0.45, True)])
 def test_a_caption_is_text_and_the_picture_without_it_is_not(scale, box):
     detect = StrokeTextDetector()
@@ -45,6 +46,7 @@ def test_stripes_are_no_text(period):
     assert StrokeTextDetector()(np.ascontiguousarray(rows)) == 0
 
 
+@pytest.mark.slow
 def test_text_is_measured_without_a_model():
     analyser = PictureAnalyser(PictureSettings(text_interval_frames=2))
     rgb = with_caption(picture(3), "we went to the river", scale=0.6)
@@ -57,6 +59,7 @@ def test_text_is_measured_without_a_model():
     assert second is None
 
 
+@pytest.mark.slow
 def test_the_network_without_its_file_is_an_error_that_names_the_command():
     analyser = PictureAnalyser(PictureSettings(text_detector="ppocr"))
     with pytest.raises(ConfigError, match="models pull text-detection"):

@@ -50,6 +50,7 @@ def test_a_measurement_without_a_value_has_no_histogram(histograms):
     assert draw("sync.syncnet.confidence") is None
 
 
+@pytest.mark.slow
 def test_the_steps_of_the_funnel_add_up(make_set):
     folder = make_set(sources=10, pieces=20)
     counted = compute_funnel(folder, read_candidates(folder), reason_order=reason_order(limits_of_verdicts(folder)))

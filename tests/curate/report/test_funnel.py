@@ -57,6 +57,7 @@ def test_each_reason_is_counted_in_all_first_and_alone(make_set):
         assert cost.as_only_reason.count == sum(v.reasons == (cost.reason,) for v in against)
 
 
+@pytest.mark.slow
 def test_the_dearest_reason_is_what_would_bring_back_most(make_set, limits):
     folder = make_set(sources=6, pieces=20)
     found = counted(folder)
@@ -70,6 +71,7 @@ def test_the_dearest_reason_is_what_would_bring_back_most(make_set, limits):
     )
 
 
+@pytest.mark.slow
 def test_verdicts_in_another_order_count_the_same(make_set):
     folder = make_set(sources=3, pieces=20)
     before = counted(folder)
@@ -85,6 +87,7 @@ def test_a_candidate_without_a_verdict_is_counted_as_such(make_set):
     assert dict(counted(folder).covered_removals)[None].count == 3
 
 
+@pytest.mark.slow
 def test_parts_are_read_as_one(make_set):
     folder = make_set(sources=3, pieces=20)
     before = counted(folder)
@@ -134,6 +137,7 @@ def make_source(folder):
     return next(tables.iter_records(folder, tables.SOURCES))
 
 
+@pytest.mark.slow
 def test_borderline_candidates_lie_next_to_the_limit_and_nearest_first(make_set):
     folder = make_set(sources=10, pieces=30)
     found, judges = read_candidates(folder), applied_limits(limits_of_verdicts(folder))
@@ -199,6 +203,7 @@ def test_headroom_is_negative_where_a_value_fails(make_set, sense, room):
     assert gauge.headroom(np.array([99.0, 100.0, 101.0])).tolist() == room
 
 
+@pytest.mark.slow
 def test_rows_for_a_terminal_have_a_cell_per_head(make_set):
     from xsheet.curate.report.funnel import COST_COLUMNS
 

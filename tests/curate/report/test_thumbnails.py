@@ -25,6 +25,7 @@ def decoded(data):
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
+@pytest.mark.slow
 def test_a_still_looks_like_the_picture():
     picture = draw(random_identity(3), Pose(), height_px=320)
     small = decoded(encode_thumbnail(picture))

@@ -253,7 +253,7 @@ def labelled(shared, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["googlework-short", "nasa-13013"])
+@pytest.mark.parametrize("name", ["googlework-short", pytest.param("nasa-13013", marks=pytest.mark.nightly)])
 def test_hand_checked_cuts_are_found_and_transitions_left_out(shared, name):
     label, shown, shots = labelled(shared, name)
     found, true = cuts(shots), [shown(index) for index in label["cuts"]]
@@ -293,9 +293,15 @@ def test_jump_cuts_and_overlays_split_a_film_and_its_subtitles_do_not(shared):
 @pytest.mark.parametrize(
     "name",
     [
-        "hdtf-katie-hill-512.mp4", "hdtf-ocasio-cortez-512.mp4", "retalk-woman-blue-700.mp4", "grid-lbax4n.mpg",
-        "dance-fullbody-music-s13.mp4", "still-woman-music-s18.mp4", "no-person-great-wall.mp4", "asl-yes.mkv",
+        "grid-lbax4n.mpg",
+        "asl-yes.mkv",
+        pytest.param("hdtf-katie-hill-512.mp4", marks=pytest.mark.nightly),
+        pytest.param("hdtf-ocasio-cortez-512.mp4", marks=pytest.mark.nightly),
+        pytest.param("retalk-woman-blue-700.mp4", marks=pytest.mark.nightly),
+        pytest.param("dance-fullbody-music-s13.mp4", marks=pytest.mark.nightly),
+        pytest.param("still-woman-music-s18.mp4", marks=pytest.mark.nightly),
+        pytest.param("no-person-great-wall.mp4", marks=pytest.mark.nightly),
     ],
-)  # fmt: skip
+)
 def test_a_real_single_shot_is_one_shot(shared, name):
     assert len(find_shots(decoded(shared / "data" / "videos" / name))) == 1

@@ -106,6 +106,7 @@ def net(pickled: Path) -> LightAsd:
     return net
 
 
+@pytest.mark.slow
 def test_picture_and_sound_both_count(net: LightAsd):
     rng = np.random.default_rng(1)
     crops, sound = rng.integers(0, 256, (10, 112, 112), np.uint8), 0.1 * rng.standard_normal(FRAMES * 640)

@@ -55,12 +55,14 @@ def test_shifting_sound_by_the_measured_offset_leaves_none(offset: int):
     assert score_sync(mouth, shift_series(predicted, offset), np.ones(FRAMES)).offset_frames == 0
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(-12, 12))
 def test_the_offset_is_found_for_any_speech(seed: int, offset: int):
     mouth, predicted = pair(offset, seed=seed)
     assert score_sync(mouth, predicted, np.ones(FRAMES)).offset_frames == offset
 
 
+@pytest.mark.slow
 def test_unrelated_lips_and_voice_rarely_exceed_three_and_a_half():
     scores = [score_sync(babble(k), babble(k + 1000), np.ones(FRAMES)) for k in range(100)]
     assert sum((s.confidence or 0) > 3.5 for s in scores) <= 5

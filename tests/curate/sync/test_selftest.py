@@ -58,6 +58,7 @@ def test_a_film_without_sound_cannot_be_tested_with(film, tmp_path):
         load_speaker(film(), root=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_film_without_a_face_cannot_be_tested_with(film, tmp_path):
     with pytest.raises(ConfigError, match="expected a face"):
         load_speaker(film(sound=np.zeros(25 * 640, np.float32)), root=tmp_path)

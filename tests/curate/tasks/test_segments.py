@@ -66,6 +66,7 @@ def test_the_other_segments_of_a_video_stay_when_one_does_not_fit(tmp_path):
     assert inputs_of_set(tmp_path)[0].segments == segments
 
 
+@pytest.mark.slow
 def test_segments_that_only_a_copy_of_a_file_has_are_rows_with_a_reason(tmp_path, film):
     first = film("a.mp4", frames=75)
     shutil.copy(first, tmp_path / "b.mp4")

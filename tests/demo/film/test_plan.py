@@ -38,6 +38,7 @@ def test_another_seed_and_another_twenty_have_another_order():
     assert len(orders) == 4
 
 
+@pytest.mark.slow
 @every_kind
 def test_equal_numbers_give_equal_plans(kind):
     first, second = plan_film(3, seed=5, kind=kind), plan_film(3, seed=5, kind=kind)
@@ -53,6 +54,7 @@ def test_pictures_and_sound_are_equally_long(kind):
         assert all(len(head.motion) == len(shot.frames) for head in shot.cast_members)
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("index", range(4))
 def test_truth_is_valid_and_names_one_candidate_per_puppet_and_shot(kind, index):
@@ -62,6 +64,7 @@ def test_truth_is_valid_and_names_one_candidate_per_puppet_and_shot(kind, index)
     assert [len({row.clip_id for row in group}) for group in found] == [heads] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["talk", "offset", "far_offset", "two_heads"])
 @pytest.mark.parametrize("index", range(12))
 def test_planted_offset_is_found_by_correlating_mouth_and_energy(kind, index):

@@ -87,6 +87,7 @@ def test_speech_is_at_its_level_and_pauses_at_the_floor(speeches):
         assert rms_db(quiet) < -55
 
 
+@pytest.mark.slow
 def test_nothing_clips(speeches):
     assert max(float(np.abs(s.sound).max()) for s in speeches) < 0.95
     assert max(float(np.abs(sounds.music(default_rng(k), FRAMES)).max()) for k in range(10)) < 0.95

@@ -64,11 +64,13 @@ def test_frame_0_is_a_latent_of_its_own_and_four_frames_the_next(codec, frames):
     assert codec.decode(latent).shape == rgb.shape
 
 
+@pytest.mark.slow
 def test_the_bands_are_orthonormal():
     waves = DctCodec(ALL)._basis_CX
     torch.testing.assert_close(waves @ waves.T, torch.eye(len(ALL)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_with_every_band_each_pixel_comes_back(rgb):
     codec = DctCodec(ALL)
     assert torch.equal(codec.decode(codec.encode(rgb)), rgb)
@@ -78,6 +80,7 @@ def test_what_is_kept_comes_back(codec, latent):
     torch.testing.assert_close(codec.analyse(codec.synthesise(latent)), latent, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_what_is_lost_is_the_energy_of_the_bands_left_out(codec, rgb):
     picture = to_float(rgb)
     whole = DctCodec(ALL)

@@ -104,6 +104,7 @@ def test_with_fresh_parts_it_equals_wan_bit_by_bit(config, latent, condition, rn
     assert torch.equal(velocity(model, condition, latent), expected)
 
 
+@pytest.mark.slow
 def test_after_one_step_every_part_of_the_variant_gets_a_gradient(config, latent, condition, rng):
     model = init_transformer(config, rng=rng, kind=ACTalkerTransformer)
     with torch.no_grad():
@@ -211,6 +212,7 @@ def test_gates_are_one_of_three_states_each_as_often(rng):
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
 
 
+@pytest.mark.slow
 def test_checkpointing_changes_no_gradient(model, condition, latent):
     def gradients():
         model.zero_grad()

@@ -108,6 +108,7 @@ def test_its_new_keys_are_sound_face_and_intensity(model):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_at_the_real_width_sound_adds_380_million_weights():
     config = FantasyTalkingConfig(
         **wan2_2_ti2v_5b_config().model_dump(exclude={"audio_depth_schedule"}), audio_depth_schedule="uniform"

@@ -66,6 +66,7 @@ def test_conditions_are_dropped_as_often_as_asked_over_two_epochs():
     assert float((np.square(found - expected) / expected).sum()) < 16.3  # .999 at 3 degrees of freedom
 
 
+@pytest.mark.slow
 def test_other_clips_are_dropped_in_another_epoch():
     first, second = (
         seeded_random.dropped_conditions(showings(epoch=e), seed=3, settings=ConditionDropoutSettings()).text_B
@@ -87,6 +88,7 @@ def test_every_crop_and_both_sides_are_shown():
     assert 250 < sum(sides) < 350
 
 
+@pytest.mark.slow
 def test_kinds_of_draws_are_independent():
     flips = [seeded_random.is_mirrored(one, seed=1, probability=0.5) for one in showings()]
     sigma = seeded_random.sigma(showings(), seed=1, settings=FlowSettings(shift=1))

@@ -87,6 +87,7 @@ def test_a_fitted_reader_reads_clips_it_never_saw(turning, settings):
     assert np.array_equal(again(pictures)["yaw_deg"], predicted)
 
 
+@pytest.mark.slow
 def test_the_reader_of_the_package_sees_a_head_turn_and_brows_rise_on_a_person_it_never_saw():
     motion = Motion.rest(33)
     motion.yaw_deg[:] = 20 * np.sin(np.arange(33) / 5)

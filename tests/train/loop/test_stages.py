@@ -162,18 +162,21 @@ def test_updates_resume_to_the_same_bits(tmp_path):
     assert not [key for key in mine if not torch.equal(mine[key], theirs[key])]
 
 
+@pytest.mark.slow
 def test_what_a_run_killed_while_it_handed_on_left_behind_is_removed(tmp_path):
     (tmp_path / f".{WEIGHTS_FILE}.0000.tmp.safetensors").write_bytes(b"half")
     trained(tmp_path, SOUND)
     assert {path.name for path in tmp_path.glob("*.safetensors")} == {WEIGHTS_FILE, EMA_WEIGHTS_FILE}
 
 
+@pytest.mark.slow
 def test_a_stage_hands_on_exactly_what_it_trained(tmp_path):
     trained(tmp_path, SOUND)
     for name in (WEIGHTS_FILE, EMA_WEIGHTS_FILE):
         assert load_file(tmp_path / name).keys() == part_keys(make_learner())["audio"]
 
 
+@pytest.mark.slow
 def test_what_was_handed_on_speaks_as_it_did(tmp_path):
     loop = trained(tmp_path, SOUND)
     learner = make_learner()
@@ -181,6 +184,7 @@ def test_what_was_handed_on_speaks_as_it_did(tmp_path):
     assert torch.equal(velocity(learner), velocity(loop.state.model))
 
 
+@pytest.mark.slow
 def test_averages_are_handed_on_too(tmp_path):
     loop = trained(tmp_path, SOUND)
     learner = make_learner()
@@ -199,6 +203,7 @@ def test_updates_are_merged_into_plain_weights(tmp_path):
     torch.testing.assert_close(velocity(learner), velocity(loop.state.model), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_hand_over_says_where_every_key_comes_from(tmp_path, caplog):
     trained(tmp_path, SOUND)
     learner = make_learner()
@@ -244,6 +249,7 @@ def test_other_keys_than_the_settings_say_are_refused(learner, tmp_path, change)
         )
 
 
+@pytest.mark.slow
 def test_sound_without_a_base_learns_through_frozen_blocks(tmp_path):
     """Gradients must pass every frozen block to reach the sound of the first one."""
     loop = make_loop(tmp_path, stage=SOUND, steps=2)

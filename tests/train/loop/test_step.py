@@ -41,6 +41,7 @@ def test_clips_learn_the_same_in_any_micro_batch(tmp_path, micro):
         torch.testing.assert_close(together[key], weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_are_the_same_with_activations_computed_again(tmp_path):
     kept, again = (
         moved(tmp_path / "a"),
@@ -49,6 +50,7 @@ def test_gradients_are_the_same_with_activations_computed_again(tmp_path):
     assert not [key for key in kept if not torch.equal(kept[key], again[key])]
 
 
+@pytest.mark.slow
 def test_a_running_sum_learns_the_same_but_for_rounding(tmp_path):
     tree, running = (
         moved(tmp_path / "a"),
@@ -58,6 +60,7 @@ def test_a_running_sum_learns_the_same_but_for_rounding(tmp_path):
         torch.testing.assert_close(running[key], weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_of_the_products_only(tmp_path):
     loop = make_loop(tmp_path, compute=FLOAT32.model_copy(update={"dtype": "bfloat16"}))
     stepped = step(loop)
@@ -82,6 +85,7 @@ def test_a_gradient_is_cut_to_its_norm(tmp_path):
     assert torch.stack([move.square().sum() for move in moves]).sum().sqrt() == pytest.approx(0.5, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_not_finite_leaves_weights_and_moments_as_they_are(tmp_path):
     loop = make_loop(tmp_path)
     step(loop)

@@ -28,6 +28,7 @@ def test_a_face_is_found_measured_and_distinguished_from_another():
     assert same.abs().max() < 8  # centred: of the order of one
 
 
+@pytest.mark.slow
 def test_the_mouth_of_a_portrait_is_inside_its_face():
     face = find_face(portrait_of(3))
     whole, mouth = static_masks(face, FRAMING, cell=(8, 8))
@@ -36,6 +37,7 @@ def test_the_mouth_of_a_portrait_is_inside_its_face():
     assert torch.equal(whole[0], whole[2])
 
 
+@pytest.mark.slow
 def test_a_picture_without_a_face_is_nobodys_and_all_of_it_may_move():
     blank = np.full((64, 64, 3), 120, np.uint8)
     assert find_face(blank) is None
@@ -46,6 +48,7 @@ def test_a_picture_without_a_face_is_nobodys_and_all_of_it_may_move():
     assert all(mask.all() for mask in static_masks(None, FRAMING, cell=(8, 8)))
 
 
+@pytest.mark.slow
 def test_the_shape_that_is_asked_for_by_default_is_the_one_curation_measures():
     assert ExtraConditioningSettings().identity_model == IDENTITY_MODEL
     assert ExtraConditioningSettings().identity_dim == len(find_face(portrait_of(3)).identity_embedding)

@@ -88,6 +88,7 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path):
         read_portrait(bomb)
 
 
+@pytest.mark.slow
 def test_a_text_is_no_portrait_and_no_sound(tmp_path):
     for name, reader in (("a.png", read_portrait), ("a.wav", read_audio)):
         file = tmp_path / name

@@ -28,6 +28,7 @@ def test_tokens_come_as_often_as_they_are_likely():
     assert counts == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
 
 
+@pytest.mark.slow
 def test_temperature_sharpens():
     chances = torch.tensor([0.6, 0.4]).log().tolist()
     cold = drawn(chances, SamplingParams(temperature=0.25, top_p=1, max_tokens=1, seed=0), steps=2000)

@@ -76,6 +76,7 @@ def test_samples_differ_by_seed_and_repeat_by_seed(chat, turn):
     assert [one.text for one in first] == [one.text for one in reversed(again)]
 
 
+@pytest.mark.slow
 def test_temperature_zero_is_greedy_whatever_the_seed(chat, turn):
     first, second = responses_to(chat, prose(turn, temperature=0.0), with_seed(prose(turn, temperature=0.0), 7))
     assert first.text == second.text
