@@ -1,5 +1,7 @@
 """Surface of the bare head: a profile of rings, and a relief of nose, brow, sockets, cheeks and chin."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +45,14 @@ _RELIEF_GAUSSIANS = {
 _FINE_Y = np.linspace(CHIN, CROWN, 231)
 
 
+@cache
+def _smooth_profile() -> tuple[Floats, ...]:
+    """Half-width, front, back and depth of the widest point at _FINE_Y; every skull scales them."""
+    smooth = np.hanning(27) / np.hanning(27).sum()
+    columns = (np.interp(_FINE_Y, _PROFILE[:, 0], column) for column in _PROFILE[:, 1:].T)
+    return tuple(np.convolve(np.pad(column, 13, mode="edge"), smooth, mode="valid") for column in columns)
+
+
 def skull_points(shape: BodyProportions, around: Floats, y: Floats, *, raised_cheeks: float = 0.0) -> Points:
     """Return skin points (..., 3) at angle `around` (radians, 0 front, positive to the own left) and height `y`."""
     half, front, back, middle = _ring(shape, y)
@@ -70,9 +80,7 @@ def _scale_lower_face(shape: BodyProportions, y: Floats) -> Floats:
 
 
 def _ring(shape: BodyProportions, y: Floats) -> tuple[Floats, ...]:
-    profile = [np.interp(_FINE_Y, _PROFILE[:, 0], column) for column in _PROFILE[:, 1:].T]
-    smooth = np.hanning(27) / np.hanning(27).sum()
-    half, *rest = (np.convolve(np.pad(column, 13, mode="edge"), smooth, mode="valid") for column in profile)
+    half, *rest = _smooth_profile()
     jaw = 1 + (shape.jaw_width - 1) * np.clip((-0.25 - _FINE_Y) / 0.4, 0, 1)
     return tuple(np.interp(y, _FINE_Y, column) for column in (half * shape.face_width * jaw, *rest))
 
