@@ -9,6 +9,7 @@ the hand. The network gives the points twice, in the picture with a depth and in
 are means of both, and a palm on whose direction they disagree has none (docs/log/curate.md#hands).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +22,8 @@ Side = Literal["left", "right"]
 # A hand belongs to the arm whose wrist is at most this far away, in picture heights.
 _MAX_WRIST_DISTANCE = 0.15
 _WRIST, _MIDDLE_BASE = 0, 9
-_FINGERS = ((5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))  # index to little finger
+# Wrist to tip of index, middle, ring and little finger.
+_FINGERS = np.array([(0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20)])
 _INDEX_BASE, _LITTLE_BASE, _THUMB_TIP, _INDEX_TIP = 5, 17, 4, 8
 # Sum of the bends of a finger's three joints, degrees. A relaxed straight finger has 20 to 40; a fist 220 to 260.
 _STRAIGHT_DEG, _CURLED_DEG = 40.0, 200.0
@@ -100,17 +102,22 @@ def hand_shape(points: Floats, world: Floats, *, side: Side) -> HandShape:
 
 def finger_extensions(points: Floats) -> Floats:
     """(4,) extension of index, middle, ring and little finger, 0 = curled to 1 = straight."""
-    bends = [_total_bend_deg(points[[_WRIST, *finger]]) for finger in _FINGERS]
-    return np.asarray(np.clip((_CURLED_DEG - np.array(bends)) / (_CURLED_DEG - _STRAIGHT_DEG), 0, 1))
+    bones = np.diff(points[_FINGERS], axis=1)  # (4, 4, 3)
+    bones /= np.maximum(np.linalg.norm(bones, axis=2, keepdims=True), 1e-12)
+    cosines = np.clip((bones[:, :-1] * bones[:, 1:]).sum(2), -1, 1)
+    bends = np.degrees(np.arccos(cosines)).sum(1)
+    return np.asarray(np.clip((_CURLED_DEG - bends) / (_CURLED_DEG - _STRAIGHT_DEG), 0, 1))
 
 
 def palm_direction(points: Floats, *, side: Side) -> tuple[float, float, float]:
     """Unit normal out of the palm: towards the other side of the body, up, towards the camera."""
     along_index, along_little = points[_INDEX_BASE] - points[_WRIST], points[_LITTLE_BASE] - points[_WRIST]
-    right, down, away = np.cross(along_index, along_little) * (-1 if side == "left" else 1)
-    length = max(float(np.linalg.norm((right, down, away))), 1e-12)
+    (ax, ay, az), (bx, by, bz) = along_index.tolist(), along_little.tolist()
+    sign = -1 if side == "left" else 1
+    right, down, away = sign * (ay * bz - az * by), sign * (az * bx - ax * bz), sign * (ax * by - ay * bx)
+    length = max(math.hypot(right, down, away), 1e-12)
     inwards = -right if side == "left" else right  # the own left is on the right of the picture
-    return float(inwards / length), float(-down / length), float(-away / length)
+    return inwards / length, -down / length, -away / length
 
 
 def gap_to_face(points: Floats, face: Floats) -> float:
@@ -162,11 +169,3 @@ def _gap_of_tips(points: Floats) -> float:
     """Distance of the tips of thumb and index finger by the length of the palm."""
     palm_length = float(np.linalg.norm(points[_MIDDLE_BASE] - points[_WRIST]))
     return float(np.linalg.norm(points[_THUMB_TIP] - points[_INDEX_TIP])) / max(palm_length, 1e-9)
-
-
-def _total_bend_deg(chain: Floats) -> float:
-    """Sum of the angles between consecutive bones of a chain of points (K, 3), degrees."""
-    bones = np.diff(chain, axis=0)
-    bones /= np.maximum(np.linalg.norm(bones, axis=1, keepdims=True), 1e-12)
-    cosines = np.clip((bones[:-1] * bones[1:]).sum(1), -1, 1)
-    return float(np.degrees(np.arccos(cosines)).sum())
