@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from xsheet.schemas import tables
+from xsheet.schemas.clip import Signals
 from xsheet.schemas.columns import columns, iter_fields
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.source import Shot
-from xsheet.schemas.tables import SHOTS, TABLES, Table
+from xsheet.schemas.tables import SHOTS, SIGNALS, TABLES, Table
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "schemas"
 every_table = pytest.mark.parametrize("table", TABLES, ids=[t.name for t in TABLES])
@@ -149,6 +150,17 @@ class TestVersions:
         pq.write_table(rows, path)
         newer = Table("sources", tables.SOURCES.record, (1, 1))
         assert list(tables.iter_records(tmp_path, newer)) == examples["sources"]
+
+    def test_signals_without_shapes_of_hands_are_read_and_upgraded(self, tmp_path):
+        signals = Signals(clip_id="c", frames=2, extractor="e", wrist_left_x=(0.5, None))
+        shapes = [name for name in tables.arrow_schema(SIGNALS).names if name.startswith(("palm_", "hands_"))]
+        before = Table("signals", Signals, (1, 0))
+        path = tables.part_path(tmp_path, SIGNALS, 0)
+        path.parent.mkdir()
+        pq.write_table(tables.to_arrow([signals], before).drop_columns(shapes), path)
+        assert list(tables.iter_records(tmp_path, SIGNALS)) == [signals]
+        assert tables.upgrade_file(path, SIGNALS)
+        assert pq.read_schema(path).names == tables.arrow_schema(SIGNALS).names
 
     def test_upgrade_runs_the_steps_between_the_majors(self, tmp_path):
         tables.write_table(tmp_path, SHOTS, shots(2))
