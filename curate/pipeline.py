@@ -17,6 +17,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypedDict, get_args
 
+from xsheet.curate.body.pose import check_networks
 from xsheet.curate.discover import InputFile
 from xsheet.curate.filter.decide import DecisionSummary, decide_set
 from xsheet.curate.items import KeptClipItems, analysis_items, segment_items
@@ -121,9 +122,12 @@ def curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunCo
     """Run all steps over the inputs that `discover` returned.
 
     Raises:
-        ConfigError: the set folder is not writable, or an input lies in it.
+        ConfigError: the set folder is not writable, an input lies in it, or the file of a chosen network of the body is
+            missing or another one.
         RunError: another process writes to the set, or the run cannot continue; finished results are kept.
     """
+    if settings.export.pose is not None:
+        check_networks(settings.export.pose, context.models)  # the export is the last step of a long run
     prepare_set(inputs, context.set_folder)
     with write_lock(context.set_folder):
         return _curate(inputs, settings, context)

@@ -7,6 +7,8 @@
 Compared in docs/log/curate.md#networks-for-the-body.
 """
 
+import hashlib
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -29,6 +31,11 @@ _FRAME_MS = 40  # the Tasks trackers want rising times; only their order matters
 class PoseNetwork(Protocol):
     """Finds one body in the pictures of one clip, in order."""
 
+    @property
+    def name(self) -> str:
+        """Network, with its version or the hash of its file."""
+        ...
+
     def open(self) -> None:
         """Load the models."""
         ...
@@ -44,6 +51,11 @@ class PoseNetwork(Protocol):
 
 class HandNetwork(Protocol):
     """Finds up to two hands in the pictures of one clip, in order."""
+
+    @property
+    def name(self) -> str:
+        """Network, with its version or the hash of its file."""
+        ...
 
     def open(self) -> None:
         """Load the models."""
@@ -86,6 +98,11 @@ def _read_bundle(file: str, models: Path | None) -> bytes:
 class WheelPose:
     """Pose of the wheel: the full network, the only one that it holds."""
 
+    @property
+    def name(self) -> str:
+        """Network with its version."""
+        return f"{_wheel()} pose full"
+
     def open(self) -> None:
         """Load the models."""
         # Importing mediapipe takes a second and starts its logging, so only workers import it.
@@ -108,6 +125,11 @@ class LandmarkerPose:
 
     def __init__(self, bundle: bytes) -> None:
         self._bundle = bundle
+
+    @property
+    def name(self) -> str:
+        """Network with the hash of its file."""
+        return f"pose landmarker@{hashlib.sha256(self._bundle).hexdigest()[:8]}"
 
     def open(self) -> None:
         """Load the models."""
@@ -137,6 +159,11 @@ class WheelHands:
     def __init__(self, *, complexity: int) -> None:
         self._complexity = complexity  # 0 lite, 1 full
 
+    @property
+    def name(self) -> str:
+        """Network with its version."""
+        return f"{_wheel()} hands {'full' if self._complexity else 'lite'}"
+
     def open(self) -> None:
         """Load the models."""
         from mediapipe.python.solutions.hands import Hands  # noqa: PLC0415
@@ -164,6 +191,11 @@ class LandmarkerHands:
 
     def __init__(self, bundle: bytes) -> None:
         self._bundle = bundle
+
+    @property
+    def name(self) -> str:
+        """Network with the hash of its file."""
+        return f"hand landmarker@{hashlib.sha256(self._bundle).hexdigest()[:8]}"
 
     def open(self) -> None:
         """Load the models."""
@@ -202,6 +234,10 @@ class _Clock:
     def next_ms(self) -> int:
         self._ms += _FRAME_MS
         return self._ms
+
+
+def _wheel() -> str:
+    return f"mediapipe {metadata.version('mediapipe')}"
 
 
 def _mediapipe_image(picture: Rgb) -> Any:

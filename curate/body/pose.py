@@ -80,6 +80,12 @@ class PoseSettings(StrictModel):
     detect_hands: bool = Field(default=True, description="detect hands too; a third of the cost")
 
 
+def check_networks(settings: PoseSettings, models: Path | None) -> None:
+    """Raise ConfigError unless the files of the chosen networks are there with their hashes; loads no network."""
+    create_pose_network(settings.pose_network, models=models)
+    create_hand_network(settings.hand_network, models=models)
+
+
 class PoseAnalyser:
     """Tracks one body. An instance serves one clip and one thread."""
 
@@ -110,6 +116,11 @@ class PoseAnalyser:
         self._pose.open()
         if self._hands is not None:
             self._hands.open()
+
+    @property
+    def name(self) -> str:
+        """The networks, with versions or hashes; after open."""
+        return "; ".join(network.name for network in (self._pose, self._hands) if network is not None)
 
     def add(self, frame: Frame) -> None:
         """Process the next frame."""

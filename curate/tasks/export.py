@@ -58,7 +58,7 @@ class ExportTask:
     """Writes clip, signals and motion of one kept candidate. The payload of an item is an ExportJob."""
 
     name = "export"
-    VERSION = 4  # part of the keys of results; raise it with every change of the rows
+    VERSION = 5  # part of the keys of results; raise it with every change of the rows
 
     def __init__(self, settings: ClipExportSettings, limits: MediaLimits, *, models: Path | None = None) -> None:
         self.stage = "export"
@@ -103,7 +103,8 @@ class ExportTask:
                 with profiler("export"):
                     file = self._write(job, media, body, flow, profiler)
                 body_signals: dict[str, Any] = {**body.signals(face=signals)}
-        signals = _with_flow(replace(signals, **body_signals), flow, profiler)
+                extractor = f"{signals.extractor}; {body.name}"
+        signals = _with_flow(replace(signals, extractor=extractor, **body_signals), flow, profiler)
         self.stage = "motion"
         frames = frames_in(job.candidate.span, CLIP_RATE)
         motion = part_motion(

@@ -13,6 +13,7 @@ from xsheet.curate.body.networks import (
     create_hand_network,
     create_pose_network,
 )
+from xsheet.curate.body.pose import PoseSettings, check_networks
 from xsheet.curate.media.reader import open_media
 from xsheet.demo.puppet.draw import Puppet
 from xsheet.demo.puppet.identity import random_identity
@@ -47,6 +48,16 @@ def seen_by(network, picture, times=4):
 def test_a_network_of_a_file_needs_a_models_folder():
     with pytest.raises(ConfigError, match="pose_landmarker_heavy"):
         create_pose_network("heavy", models=None)
+
+
+def test_a_missing_file_is_reported_before_the_run(tmp_path):
+    with pytest.raises(ConfigError, match="pose_landmarker_lite"):
+        check_networks(PoseSettings(pose_network="lite"), tmp_path)
+    check_networks(PoseSettings(), None)
+
+
+def test_a_network_of_a_file_is_named_by_its_hash():
+    assert LandmarkerPose(b"x").name != LandmarkerPose(b"y").name
 
 
 def test_another_file_of_that_name_is_refused(tmp_path):
