@@ -27,7 +27,8 @@ from pydantic import Field
 
 from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.container import short_message
-from xsheet.curate.media.image import SCALING, Rgb
+from xsheet.curate.media.image import Rgb
+from xsheet.curate.media.planes import rgb_to_planes
 from xsheet.schemas.errors import MediaError, RunError
 from xsheet.schemas.files import atomic_path
 from xsheet.schemas.ids import file_sha256
@@ -187,14 +188,8 @@ def _audio_stream(container: OutputContainer, encoding: ClipEncodingSettings) ->
 def _video_frame(picture: Rgb, index: int, size: tuple[int, int], rate: FrameRate) -> VideoFrame:
     if picture.shape != (*size, 3):
         raise ValueError(f"expected frames of shape {(*size, 3)}, got {picture.shape} at frame {index}")
-    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    frame = rgb.reformat(
-        format="yuv420p",
-        dst_colorspace=Colorspace.ITU601,
-        dst_color_range=ColorRange.MPEG,
-        interpolation=SCALING,
-        threads=1,
-    )
+    frame = VideoFrame.from_ndarray(rgb_to_planes(np.ascontiguousarray(picture)), format="yuv420p")
+    frame.colorspace, frame.color_range = Colorspace.ITU601, ColorRange.MPEG
     frame.pts, frame.time_base = index, Fraction(rate.den, rate.num)
     return frame
 

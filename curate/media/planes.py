@@ -1,0 +1,99 @@
+"""8-bit YUV pictures to RGB and back by whole planes: a quarter of the cost of an exact conversion in swscale.
+
+Colours: ITU-T H.273. Results agree with swscale's exact conversion within a level or two of 255
+(docs/log/curate.md#cost).
+"""
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8]
+"""(height, width), or (height, width, 2) of interleaved chroma."""
+
+_SEPARATE = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
+_INTERLEAVED = "nv12"  # what hardware decoders return
+_LUMA_WEIGHTS = {  # of red and blue, by H.273 matrix
+    1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593),
+}  # fmt: skip
+BT601, BT709 = 6, 1
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+# Half the cost of OpenCV's area averaging, but for factors 1 and 2.
+_SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+def has_planes(frame: VideoFrame) -> bool:
+    """Whether `planes_to_rgb` can convert a frame."""
+    is_known = frame.format.name in _SEPARATE or frame.format.name == _INTERLEAVED
+    return is_known and all(plane.line_size > 0 for plane in frame.planes)
+
+
+def planes_to_rgb(
+    frame: VideoFrame, size: tuple[int, int], *, default_matrix: int, scaler: VideoReformatter
+) -> NDArray[np.uint8]:
+    """RGB (height, width, 3) of a frame that `has_planes`.
+
+    Args:
+        frame: from the decoder.
+        size: width and height of the result.
+        default_matrix: H.273 code for a frame that states none.
+        scaler: reused between frames.
+    """
+    if (frame.width, frame.height) not in (size, (2 * size[0], 2 * size[1])):
+        frame = scaler.reformat(frame, width=size[0], height=size[1], interpolation=_SCALING, threads=1)
+    yuv = cv2.merge([_resized(plane, size) for plane in _planes(frame)])
+    is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+    matrix = frame.colorspace if frame.colorspace in _LUMA_WEIGHTS else default_matrix
+    return np.asarray(cv2.transform(yuv, _to_rgb_matrix(matrix, is_full=is_full)), np.uint8)
+
+
+def rgb_to_planes(rgb: NDArray[np.uint8]) -> Plane:
+    """I420 (height × 3/2, width) of RGB with even sides: BT.601, limited range; chroma is the mean of four pixels."""
+    height, width = rgb.shape[:2]
+    planes = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
+    # OpenCV takes the chroma of one pixel in four.
+    half = cv2.resize(rgb, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    chroma = cv2.split(cv2.transform(half, _to_yuv_matrix(BT601)))[1:]
+    planes[height:] = np.reshape(chroma, (height // 2, width))
+    return planes
+
+
+def _planes(frame: VideoFrame) -> list[Plane]:
+    levels = [np.frombuffer(plane, np.uint8) for plane in frame.planes]  # type: ignore[call-overload]  # PyAV's stub
+    planes = [
+        level.reshape(-1, plane.line_size)[: plane.height] for level, plane in zip(levels, frame.planes, strict=True)
+    ]
+    if frame.format.name == _INTERLEAVED:
+        wide = frame.planes[1].width
+        return [planes[0][:, : frame.width], planes[1][:, : 2 * wide].reshape(-1, wide, 2)]
+    return [rows[:, : plane.width] for rows, plane in zip(planes, frame.planes, strict=True)]
+
+
+def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
+    height, width = plane.shape[:2]
+    if (width, height) == size:
+        return plane
+    is_larger = width > size[0]
+    return np.asarray(
+        cv2.resize(plane, size, interpolation=cv2.INTER_AREA if is_larger else cv2.INTER_LINEAR), np.uint8
+    )
+
+
+def _to_rgb_matrix(matrix: int, *, is_full: bool) -> NDArray[np.float64]:
+    """(3, 4): levels of RGB from levels of YUV and 1."""
+    red, blue = _LUMA_WEIGHTS[matrix]
+    green = 1 - red - blue
+    luma, chroma, black = (1.0, 1.0, 0) if is_full else (255 / 219, 255 / 224, 16)
+    from_u, from_v = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
+    linear = np.array(
+        [[luma, 0, from_v], [luma, -from_u * blue / green, -from_v * red / green], [luma, from_u, 0]]
+    )  # fmt: skip
+    return np.column_stack([linear, linear @ (-black, -128, -128)])
+
+
+def _to_yuv_matrix(matrix: int) -> NDArray[np.float64]:
+    """(3, 4): levels of limited-range YUV from levels of RGB and 1."""
+    inverse = np.linalg.inv(_to_rgb_matrix(matrix, is_full=False)[:, :3])
+    return np.column_stack([inverse, (16, 128, 128)])
