@@ -4,15 +4,17 @@ The demuxer gets an open file object, not a name, so it uses no protocol; reques
 (external tracks of MOV, playlists) are refused. Damaged packets are counted and skipped.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import BinaryIO, NoReturn, TypeVar
 
 import av
 import av.error
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
@@ -24,6 +26,8 @@ from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.safety import LocalFile
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.time import US_PER_S
+
+log = logging.getLogger(__name__)
 
 # Exceptions of PyAV caused by the file. ValueError and OverflowError: values that do not fit Python's types.
 FILE_ERRORS = (av.error.FFmpegError, ValueError, OverflowError)
@@ -48,35 +52,52 @@ class DecodeCounts:
 
 
 @contextmanager
-def open_container(file: LocalFile, *, limits: MediaLimits) -> Iterator[InputContainer]:
+def open_container(file: LocalFile, *, limits: MediaLimits, decodes_pictures: bool = False) -> Iterator[InputContainer]:
     """Open the container of a file for one pass.
+
+    Args:
+        file: the file.
+        limits: resource limits, and the decoder that passes over the pictures use.
+        decodes_pictures: whether this is such a pass.
 
     Raises:
         MediaError: broken_header if the demuxer refuses it, unreadable if the file was replaced.
     """
     with file.open() as raw:
-        try:
-            container = av.open(
-                raw,
-                mode="r",
-                format=file.demuxer,
-                container_options={
-                    "format_whitelist": _FORMAT_ALLOWLIST[file.demuxer],
-                    "protocol_whitelist": "file",
-                    "enable_drefs": "0",
-                    "probesize": str(limits.probe_bytes),
-                    "analyzeduration": str(limits.probe_duration_us),
-                },
-                metadata_errors="replace",  # tolerate metadata in other encodings
-                buffer_size=_READ_BYTES,
-                io_open=_refuse_other_files,
-            )
-        except MemoryError:
-            raise  # av.error.MemoryError is an FFmpegError too; the executor decides about retries
-        except FILE_ERRORS as error:
-            raise broken_header_error(file, f"a readable {file.demuxer} header", short_message(error)) from error
-        with container:
-            yield container
+        container = None
+        if decodes_pictures and limits.decoder == "nvdec":
+            try:
+                # A codec that the card cannot decode falls back to software inside FFmpeg.
+                container = _open(raw, file, limits, HWAccel("cuda", allow_software_fallback=True))
+            except MediaError as error:
+                log.info("no NVIDIA decoder (%s); %s is decoded in software", error.got, file.input_path)
+                raw.seek(0)
+        with container or _open(raw, file, limits, None) as opened:
+            yield opened
+
+
+def _open(raw: BinaryIO, file: LocalFile, limits: MediaLimits, device: HWAccel | None) -> InputContainer:
+    try:
+        return av.open(
+            raw,
+            mode="r",
+            format=file.demuxer,
+            container_options={
+                "format_whitelist": _FORMAT_ALLOWLIST[file.demuxer],
+                "protocol_whitelist": "file",
+                "enable_drefs": "0",
+                "probesize": str(limits.probe_bytes),
+                "analyzeduration": str(limits.probe_duration_us),
+            },
+            metadata_errors="replace",  # tolerate metadata in other encodings
+            buffer_size=_READ_BYTES,
+            io_open=_refuse_other_files,
+            hwaccel=device,
+        )
+    except MemoryError:
+        raise  # av.error.MemoryError is an FFmpegError too; the executor decides about retries
+    except FILE_ERRORS as error:
+        raise broken_header_error(file, f"a readable {file.demuxer} header", short_message(error)) from error
 
 
 def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoReturn:

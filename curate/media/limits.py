@@ -1,5 +1,7 @@
 """Resource limits on untrusted input video: checked in the header before a decode, and again during it."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from xsheet.schemas.settings import StrictModel
@@ -39,6 +41,10 @@ class MediaLimits(StrictModel):
         ge=1,
         description="decoded RGB bytes for each byte of the file; real clips reach 1 800, an all-black film 57 000 at "
         "1080p and 88 000 at 4K (docs/log/curate.md#media-limits)",
+    )
+    decoder: Literal["software", "nvdec"] = Field(
+        default="software",
+        description="of the pictures. nvdec: an NVIDIA card, where there is one that knows the codec, else software",
     )
     video_track: int | None = Field(
         default=None, ge=0, description="index of the video track, cover pictures not counted; null: see docs/curate.md"

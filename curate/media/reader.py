@@ -252,7 +252,7 @@ class MediaReader:
         self.video_passes += from_us == 0
         latest_us, decoded_bytes, damaged, is_smeared = -1, 0, 0, False
         shape: float | None = None
-        with open_container(self._file, limits=self._limits) as container:
+        with open_container(self._file, limits=self._limits, decodes_pictures=True) as container:
             video = self._require_stream(select_video_stream(container, self._limits.video_track))
             discard_other_streams(container, video)
             configure_decoder(video, limits=self._limits, threads=self._threads)
