@@ -26,14 +26,15 @@ from xsheet.curate.faces.mediapipe_tasks import MODEL_FILE, TasksFaceBackend
 from xsheet.curate.faces.mesh import FACE_SIGNALS, FaceGeometry, Roi, face_signals, fit_rigid
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
+from xsheet.curate.shots.scores import shrink
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import FaceTrack
 
 SHARPNESS_PX = 128
 _THUMBNAIL_PX = (32, 18)
 _APPEARANCE_PX = (12, 12)
-_LUMA_WEIGHTS = np.array((0.299, 0.587, 0.114, 0.0))  # BT.601, as cv2's grey
-_TURNED_INTERVAL_FRAMES = 25  # frames between tries with the turned picture
+_HALVED_PX = 96  # heads from this size on are halved first, at a third of the cost
+_TURNED_INTERVAL_FRAMES = 100  # frames between tries with the turned picture
 # The detector finds an upside-down face in most frames, but a turned picture scores higher; docs/log/curate.md
 _TURNED_LEAD = 0.05
 
@@ -43,7 +44,10 @@ class FaceSettings(StrictModel):
 
     min_detection_confidence: float = Field(default=0.5, gt=0, lt=1, description="of the detector; MediaPipe's default")
     detection_interval_frames: int = Field(
-        default=5, ge=1, description="frames between detections while faces are tracked; a new face waits at most 0.2 s"
+        default=12,
+        ge=1,
+        description="frames between detections while faces are tracked; a new face waits at most half a second, a "
+        "detection costs twice as much as the mesh of a face",
     )
     search_interval_frames: int = Field(default=2, ge=1, description="the same while no face is visible")
     max_faces: int = Field(default=6, ge=1, description="faces tracked at once; each costs one mesh per frame")
@@ -123,16 +127,17 @@ class FaceTracker:
         is_cut = self._scene_changed(frame.rgb)
         known = [] if is_cut else [face.roi for face in self.faces]
         faces = self._fit_meshes(frame.rgb, known, ())
-        if is_cut or len(faces) < len(known) or frame.index >= self._next_detection:
-            faces = self._fit_meshes(frame.rgb, self._backend.detect(frame.rgb), faces)
+        tries_turned = is_cut or not self._upside_down or frame.index % _TURNED_INTERVAL_FRAMES == 0
+        regions: list[Roi] = []
+        if tries_turned or len(faces) < len(known) or frame.index >= self._next_detection:
+            regions = self._backend.detect(frame.rgb)
+            faces = self._fit_meshes(frame.rgb, regions, faces)
             interval = self._settings.detection_interval_frames if faces else self._settings.search_interval_frames
             self._next_detection = frame.index + interval
         is_new = is_cut or len(faces) != len(self.faces)
         self.faces = tuple(faces)
-        if is_cut or not self._upside_down or frame.index % _TURNED_INTERVAL_FRAMES == 0:
-            self._upside_down.append(float(self._is_upside_down(frame.rgb)))
-        else:
-            self._upside_down.append(self._upside_down[-1])
+        is_turned = self._is_upside_down(frame.rgb, regions) if tries_turned else self._upside_down[-1]
+        self._upside_down.append(float(is_turned))
         is_due = is_new or frame.index % self._embedder.interval_frames == 0
         embedder = self._embedder if is_due else None
         self._linker.add(frame.index, [_observe(frame.rgb, face, embedder) for face in faces], is_cut=is_cut)
@@ -156,10 +161,9 @@ class FaceTracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _is_upside_down(self, rgb: Rgb) -> bool:
+    def _is_upside_down(self, rgb: Rgb, upright: Sequence[Roi]) -> bool:
         """Whether the picture turned by 180 degrees shows a face more clearly than the picture itself."""
         turned = self._backend.detect(np.ascontiguousarray(rgb[::-1, ::-1]))
-        upright = self._backend.detect(rgb) if turned else []
         return _best_score(turned) > _best_score(upright) + _TURNED_LEAD
 
     def _scene_changed(self, rgb: Rgb) -> bool:
@@ -199,11 +203,12 @@ def _observe(rgb: Rgb, face: FaceGeometry, embedder: IdentityEmbedder | None) ->
     fitted = fit_rigid(face.points)
     signals = face_signals(fitted)
     inside = _clip_box((x0, y0, x1, y1), width, height)
+    sharpness, luma = _sharpness_and_luma(rgb, inside)
     visible_share = (inside[2] - inside[0]) * (inside[3] - inside[1]) / max((x1 - x0) * (y1 - y0), 1e-6)
     return FaceObservation(
         box=(x0 / height, y0 / height, x1 / height, y1 / height),
         values=np.array(
-            (*(signals[n] for n in FACE_SIGNALS), _sharpness(rgb, inside), min(visible_share, 1.0), _luma(rgb, inside)),
+            (*(signals[n] for n in FACE_SIGNALS), sharpness, min(visible_share, 1.0), luma),
             np.float32,
         ),
         appearance=_appearance(rgb, face.roi),
@@ -222,20 +227,15 @@ def _crop(rgb: Rgb, box: Box) -> Rgb | None:
     return rgb[y0:y1, x0:x1] if x1 - x0 > 1 and y1 - y0 > 1 else None
 
 
-def _sharpness(rgb: Rgb, inside: Box) -> float:
-    """Variance of the Laplacian of the face scaled to 128 px height; NaN outside the picture."""
+def _sharpness_and_luma(rgb: Rgb, inside: Box) -> tuple[float, float]:
+    """Variance of the Laplacian of the face scaled to 128 px height, and its mean luma; NaN outside the picture."""
     crop = _crop(rgb, inside)
     if crop is None:
-        return float("nan")
+        return float("nan"), float("nan")
+    luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     size = max(1, round(crop.shape[1] * SHARPNESS_PX / crop.shape[0])), SHARPNESS_PX
-    luma = cv2.cvtColor(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(luma, cv2.CV_32F).var())
-
-
-def _luma(rgb: Rgb, inside: Box) -> float:
-    """Mean luma of the face; NaN outside the picture."""
-    crop = _crop(rgb, inside)
-    return float("nan") if crop is None else float(np.asarray(cv2.mean(crop)) @ _LUMA_WEIGHTS)
+    scaled = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(scaled, cv2.CV_32F).var()), float(cv2.mean(luma)[0])
 
 
 def _appearance(rgb: Rgb, roi: Roi) -> NDArray[np.float32]:
@@ -245,6 +245,8 @@ def _appearance(rgb: Rgb, roi: Roi) -> NDArray[np.float32]:
     crop = _crop(rgb, _clip_box(square, rgb.shape[1], rgb.shape[0]))
     if crop is None:
         return np.zeros(_APPEARANCE_PX[0] * _APPEARANCE_PX[1] * 3, np.float32)
+    if min(crop.shape[:2]) >= _HALVED_PX:
+        crop = shrink(crop, 2)
     small = np.asarray(cv2.resize(crop, _APPEARANCE_PX, interpolation=cv2.INTER_AREA), np.float32).ravel()
     small -= small.mean()
     return np.asarray(small / max(float(np.linalg.norm(small)), 1e-6), np.float32)
