@@ -23,6 +23,7 @@ from xsheet.schemas.columns import Series
 from xsheet.schemas.time import CLIP_RATE
 
 Floats = NDArray[np.float64]
+Flow = NDArray[np.float32]
 Luma = NDArray[np.uint8]
 HEIGHT_PX = 144
 """Of the pictures that are compared: a wrist that moves .3 picture heights per second moves 3.5 px in two frames."""
@@ -43,8 +44,9 @@ class FlowAnalyser:
         self._pictures: list[Luma] = []
 
     def add(self, frame: Frame) -> None:
-        """Keep the next frame, reduced: some 20 kB."""
-        self._pictures.append(reduced_luma(frame.rgb))
+        """Keep the next frame, reduced: some 20 kB. Only every second one is compared; the others stand for it."""
+        is_compared = len(self._pictures) % _STRIDE == 0
+        self._pictures.append(reduced_luma(frame.rgb) if is_compared else self._pictures[-1])
 
     def signals(self, signals: Signals) -> dict[str, Series]:
         """The flow series of Signals, one value per added frame; a part that is never visible has none."""
@@ -55,8 +57,7 @@ def reduced_luma(rgb: Rgb) -> Luma:
     """(HEIGHT_PX, width) luma of a picture."""
     height, width = rgb.shape[:2]
     size = max(1, round(width * HEIGHT_PX / height)), HEIGHT_PX
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def part_flow(pictures: Sequence[Luma], signals: Signals) -> dict[str, Series]:
@@ -74,9 +75,9 @@ def part_flow(pictures: Sequence[Luma], signals: Signals) -> dict[str, Series]:
         for row, k in zip(rows, centres.tolist(), strict=True):
             before, after = pictures[k - _STRIDE // 2], pictures[k + _STRIDE // 2]
             field = estimator.calc(before, after, np.zeros((*before.shape, 2), np.float32))
-            flow: Floats = np.asarray(field, np.float64)
+            flow = np.asarray(field, np.float32)
             flow = flow - _background(flow)
-            speed = np.linalg.norm(flow, axis=2) / before.shape[0] * float(CLIP_RATE) / _STRIDE
+            speed = np.asarray(cv2.magnitude(*cv2.split(flow))) / before.shape[0] * float(CLIP_RATE) / _STRIDE
             row[:] = [_inside(speed, box(points, k), quantile) for box, quantile in _BOXES.values()]
     spread = (_spread(values, centres, len(pictures)) for values in rows.T)
     return {
@@ -130,14 +131,14 @@ _BOXES: dict[str, tuple[Callable[[_Points, int], Floats], float]] = {
 }
 
 
-def _background(flow: Floats) -> Floats:
+def _background(flow: Flow) -> Flow:
     """(2,) motion of the background: the median of the strips on both sides."""
     width = max(1, round(_SIDE_SHARE * flow.shape[1]))
     strips = np.concatenate([flow[:, :width], flow[:, -width:]], axis=1)
     return np.asarray(np.median(strips.reshape(-1, 2), axis=0))
 
 
-def _inside(speed: Floats, box: Floats, quantile: float) -> float:
+def _inside(speed: Flow, box: Floats, quantile: float) -> float:
     """Quantile of the speed inside a box in picture heights; NaN for a box that is unknown or outside the picture."""
     if not np.isfinite(box).all():
         return float("nan")

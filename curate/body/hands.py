@@ -76,6 +76,19 @@ def hands_by_side(hands: Sequence[HandPoints], wrists: Floats) -> dict[Side, Han
     return found
 
 
+def may_show_hands(wrists: Floats, aspect: float) -> bool:
+    """Whether a hand in a picture could belong to one of the wrists, so that a search pays.
+
+    Args:
+        wrists: (2, 2) in picture heights, NaN if unknown.
+        aspect: width / height of the picture.
+    """
+    if np.isnan(wrists).any():
+        return True
+    outside = np.maximum(np.maximum(-wrists, wrists - (aspect, 1.0)), 0.0)
+    return bool((np.linalg.norm(outside, axis=1) <= _MAX_WRIST_DISTANCE).any())
+
+
 def hand_shape(points: Floats, world: Floats, *, side: Side) -> HandShape:
     """Shape of a hand from its points, x to the right of the picture, y down, z away from the camera.
 

@@ -25,6 +25,7 @@ from xsheet.curate.body.hands import (
     gap_to_face,
     hand_shape,
     hands_by_side,
+    may_show_hands,
 )
 from xsheet.curate.body.networks import (
     HandNetworkName,
@@ -77,7 +78,7 @@ class PoseSettings(StrictModel):
         default="full",
         description="full, lite: of the mediapipe wheel; landmarker: hand_landmarker.task in the models folder",
     )
-    detect_hands: bool = Field(default=True, description="detect hands too; a third of the cost")
+    detect_hands: bool = Field(default=True, description="detect hands too, where a wrist is in or near the picture")
 
 
 def check_networks(settings: PoseSettings, models: Path | None) -> None:
@@ -166,7 +167,9 @@ class PoseAnalyser:
         points, visibility = joints[:, :2], np.nan_to_num(joints[:, 2])
         visibility = np.where(((points >= 0) & (points <= 1)).all(1), visibility, 0.0)
         points = points * (width / height, 1.0)
-        hands = {} if self._hands is None else hands_by_side(self._hands(picture), points[4:])
+        hands: dict[Side, HandPoints] = {}
+        if self._hands is not None and may_show_hands(points[4:], width / height):
+            hands = hands_by_side(self._hands(picture), points[4:])
         scores = [hands[side].score if side in hands else 0.0 for side in _SIDES]
         points[visibility < self._settings.min_visibility] = np.nan
         for k, side in enumerate(_SIDES):

@@ -11,6 +11,7 @@ from xsheet.curate.body.hands import (
     gap_to_chest,
     gap_to_face,
     hand_shape,
+    may_show_hands,
 )
 
 SIDES = ("left", "right")
@@ -154,3 +155,12 @@ def test_hands_that_touch_have_no_gap():
     assert gap_of_hands(left, right, 0.2) == pytest.approx(1)
     left[12] = right[12]
     assert gap_of_hands(left, right, 0.2) == 0
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "searched"),
+    [((0.5, 0.5), (2.0, 2.0), True), ((0.5, 1.1), (0.9, 1.4), True), ((0.5, 1.3), (0.9, 1.4), False),
+     ((-0.2, 0.5), (1.9, 1.2), False), ((np.nan, np.nan), (0.9, 1.4), True)],
+)  # fmt: skip
+def test_hands_are_searched_where_a_wrist_is_in_or_near_the_picture(left, right, searched):
+    assert may_show_hands(np.array([left, right]), 16 / 9) is searched
