@@ -33,7 +33,7 @@ class PictureSettings(StrictModel):
         "per second is still tracked",
     )
     text_interval_frames: int = Field(
-        default=12,
+        default=24,
         ge=1,
         le=250,
         description="frames between text detections; a readable caption lasts a second or more",
@@ -116,12 +116,14 @@ class PictureAnalyser:
 def letterbox_share(luma: Rgb) -> float:
     """Share 0..1 of a picture (height, width) covered by plain bars along its sides, of any colour."""
     height, width = luma.shape
-    top, bottom = _plain_lines(luma), _plain_lines(luma[::-1])
-    across = luma[top : height - bottom].T
-    if not across.size:
+    rows = _LineLevels(luma, axis=1)
+    top, bottom = rows.leading_plain(), rows.leading_plain(from_end=True)
+    middle = luma[top : height - bottom]
+    if not middle.size:
         return 0.0
-    left, right = _plain_lines(across), _plain_lines(across[::-1])
-    inside = luma[top : height - bottom, left : width - right]
+    columns = _LineLevels(middle, axis=0)
+    left, right = columns.leading_plain(), columns.leading_plain(from_end=True)
+    inside = middle[:, left : width - right]
     if not inside.size:
         return 0.0
     # The edge of a bar counts only between the other bars.
@@ -130,11 +132,21 @@ def letterbox_share(luma: Rgb) -> float:
     return float(1.0 - (height - top - bottom) * (width - left - right) / (height * width))
 
 
-def _plain_lines(lines: Rgb) -> int:
-    """Number of leading lines of (lines, length) that are plain and match the first."""
-    low, high, level = lines.min(axis=1), lines.max(axis=1), lines.mean(axis=1)
-    plain = (high - low <= _BAR_RANGE) & (np.abs(level - level[0]) <= _BAR_DRIFT)
-    return len(lines) if plain.all() else int(plain.argmin())
+class _LineLevels:
+    """Least, largest and mean level of each line of a picture."""
+
+    def __init__(self, picture: Rgb, *, axis: int) -> None:
+        """`axis`: 1 for rows, 0 for columns."""
+        low, high = (cv2.reduce(picture, axis, kind).ravel().astype(int) for kind in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
+        self._range = high - low
+        self._mean = np.asarray(cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_64F)).ravel()
+
+    def leading_plain(self, *, from_end: bool = False) -> int:
+        """Number of leading lines that are plain and match the first."""
+        step = -1 if from_end else 1
+        extent, level = self._range[::step], self._mean[::step]
+        plain = (extent <= _BAR_RANGE) & (np.abs(level - level[0]) <= _BAR_DRIFT)
+        return len(level) if plain.all() else int(plain.argmin())
 
 
 def _checked_bar_width(count: int, lines: Rgb, inside: Rgb) -> int:
