@@ -1,9 +1,9 @@
 """Cost of curation: by step, compared with a chain of separate tools on the same film, and memory on a long film.
 
-    python benchmarks/curate.py [cost|memory] [--clip FILE] [--models DIR]
+    python benchmarks/curate.py [cost|memory] [--clip FILE] [--models DIR] [--rounds N]
 
 Prints Markdown tables for docs/log/. CPU is user + system of this process with all its threads, per minute of film;
-medians of three rounds in one run. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one.
+medians of all rounds of one run. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one.
 
 The chain does the steps of LatentSync's preparation, or less: resample the film to 25 fps (x264 defaults, like a plain
 ffmpeg call), run PySceneDetect, cut and encode all shots with the options of its split-video, detect and mesh faces in
@@ -56,7 +56,6 @@ from xsheet.schemas.clip import Measures
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.source import FaceTrack
 
-ROUNDS = 3
 KEPT_SHARE = 0.2  # share of the minutes that is kept; 0.1 to 0.25 in public corpora
 FPS = 30
 MEDIUM = {"preset": "medium", "crf": "18"}
@@ -65,7 +64,7 @@ SPLIT = {"preset": "veryfast", "crf": "22"}  # the options of PySceneDetect's sp
 CROP_PX = 224
 SETTINGS = CurateSettings()
 ANALYSERS = (
-    "decode",
+    "decode and convert",
     "sound: read",
     "sound: listen",
     "CutScoreAnalyser",
@@ -138,21 +137,30 @@ def analysis_task(models: Path | None) -> AnalysisTask:
     return AnalysisTask(SETTINGS.analysis.decode, sync=SETTINGS.analysis.sync, models=models)
 
 
+def analyse(job: Item, models: Path | None) -> None:
+    """Run the decode in this process, as a worker does."""
+    task = analysis_task(models)
+    task.open()
+    task(job)
+
+
 def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spent) -> None:
     """Measure decoding, each analyser alone on decoded frames, audio, and the task that includes all."""
     with open_media(film, root=film.parent) as media:
         size = fit_size(*media.size, long_side=SETTINGS.analysis.long_side_px)
-        shown = timed(spent, "decode", minutes, lambda: list(media.frames(size=size)))
+        timed(spent, "bare decode", minutes, media.count_frames)
+    with open_media(film, root=film.parent) as media:
+        shown = timed(spent, "decode and convert", minutes, lambda: list(media.frames(size=size)))
         assert media.video_passes == 1
         sound = timed(spent, "sound: read", minutes, media.sound)
         timed(spent, "sound: listen", minutes, lambda: audio_features(sound, media.frame_count_at_clip_rate))
     for name, look in {
-        "CutScoreAnalyser": lambda: watched(CutScoreAnalyser(), shown).curve(),
-        "PictureAnalyser": lambda: watched(PictureAnalyser(models=models), shown).curve(),
+        "CutScoreAnalyser": lambda: watched(CutScoreAnalyser(), shown).series(),
+        "PictureAnalyser": lambda: watched(PictureAnalyser(models=models), shown).series(),
         "FingerprintAnalyser": lambda: watched(FingerprintAnalyser(), shown).fingerprint("src_benchmark", sound=sound),
         "ThumbnailCollector": lambda: watched(ThumbnailCollector(), shown),
         "FaceTracker": lambda: followed(shown, models),
-        "AnalysisTask": lambda: analysis_task(models)(job),
+        "AnalysisTask": lambda: analyse(job, models),
     }.items():
         timed(spent, name, minutes, look)
 
@@ -239,7 +247,7 @@ def crop(shot: Path) -> Path:
     return out
 
 
-def cost_table(clip: Path | None, models: Path | None) -> None:
+def cost_table(clip: Path | None, models: Path | None, *, rounds: int) -> None:
     """Print CPU seconds per minute by step, and the ratios."""
     spent: Spent = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
@@ -252,12 +260,12 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
         jobs = analysis_items(given, sources, SETTINGS.analysis, set_folder=out, models=models)
         # First in a worker, since ExportTask reads committed results; then in this process, so that models are loaded.
         measured = run_task(analysis_task(models), jobs, **where.step_arguments("analysis"))
-        analysis_task(models)(jobs[0])
+        analyse(jobs[0], models)
         segments = segment_items(with_analysis(sources, jobs, measured), SETTINGS.analysis.segment, set_folder=out)
         task = SegmentTask(SETTINGS.analysis.segment)
         clips = clip_items(jobs, segments, run_task(task, segments, **where.step_arguments("segment")), out)
         minutes = (sources[0].duration_us or 0) / 60e6
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             timed(spent, "probe", minutes, lambda: probe(film, root=film.parent))
             ours(film, jobs[0], models, minutes, spent)
             write(clips, spent)
@@ -304,12 +312,13 @@ def print_cost(cost: dict[str, float]) -> None:
     """Print the table and the ratios."""
     print("| step | CPU s per minute | with decode |\n|---|---|---|")
     for name, seconds in cost.items():
-        together = f"{seconds + cost['decode']:.2f}" if name in ANALYSERS[1:] else ""
+        together = f"{seconds + cost['decode and convert']:.2f}" if name in ANALYSERS[1:] else ""
         print(f"| {name} | {seconds:.2f} | {together} |")
     parts = sum(cost[name] for name in ANALYSERS)
     both = sum(seconds for name, seconds in cost.items() if name.startswith("chain"))
     print(f"| **decode + analysers' own** | {parts:.2f} | |\n| **chain** | {both:.2f} | |")
-    print(f"\nAnalysisTask is {cost['AnalysisTask'] / parts:.2f} × decode + the analysers alone.")
+    print(f"\nThe measure is {cost['AnalysisTask'] / cost['bare decode']:.2f} × a bare decode.")
+    print(f"AnalysisTask is {cost['AnalysisTask'] / parts:.2f} × decode + the analysers alone.")
     for name in ("ExportTask", "ExportTask without body"):
         mine = cost["probe"] + cost["AnalysisTask"] + KEPT_SHARE * cost[name]
         print(f"With {name} on {KEPT_SHARE:.0%}: {mine:.2f} s per minute; the chain takes {both / mine:.2f} × as much.")
@@ -338,7 +347,7 @@ def measure_once(film: Path, models: Path | None) -> None:
     source = probe(film, root=film.parent)
     with tempfile.TemporaryDirectory() as out:
         job = AnalysisJob(source_path=SourcePath(path=str(film), root=film.parent), source=source, set_folder=Path(out))
-        analysis_task(models)(Item(key=source.sha256, name=film.name, payload=job))
+        analyse(Item(key=source.sha256, name=film.name, payload=job), models)
     minutes = (source.duration_us or 0) / 60e6
     # Not ru_maxrss: on Linux a child inherits the peak of its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -351,11 +360,12 @@ if __name__ == "__main__":
     parser.add_argument("part", nargs="?", choices=("cost", "memory", "measure"))
     parser.add_argument("--clip", type=Path, help="video to use instead of the drawn film")
     parser.add_argument("--models", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.part == "measure":
         measure_once(options.clip.absolute(), options.models)
     if options.part in (None, "cost"):
-        cost_table(options.clip and options.clip.absolute(), options.models)
+        cost_table(options.clip and options.clip.absolute(), options.models, rounds=options.rounds)
     if options.part in (None, "memory"):
         print()
         memory_table(options.models)
