@@ -20,11 +20,13 @@ from xsheet.schemas.source import FaceTrack
 SIDES = ("left", "right")
 
 
-def follow(rgbs, **settings):
+def follow(rgbs, *, face=None, **settings):
     with PoseAnalyser(PoseSettings(**settings)) as analyser:
         for index, rgb in enumerate(rgbs):
             analyser.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
-        return {name: np.array([np.nan if v is None else v for v in s]) for name, s in analyser.signals().items()}
+        return {
+            name: np.array([np.nan if v is None else v for v in s]) for name, s in analyser.signals(face=face).items()
+        }
 
 
 def render_motion(motion, person=3002, size=360):
@@ -46,9 +48,29 @@ def test_a_raised_hand_is_visible_on_the_subjects_side(side):
     assert np.linalg.norm(wrist - puppet.joints(motion.at(0), side)[2] / 360) < 0.06
 
 
+def face_at(point, *, frames, height=0.25):
+    """Signals of a face of one place and size."""
+    x, y = ((float(value),) * frames for value in point)
+    return Signals(clip_id="c", frames=frames, extractor="t", head_x=x, head_y=y, head_height=(height,) * frames)
+
+
+@pytest.mark.slow
+def test_a_drawn_hand_is_open_and_its_distance_counts_from_the_face():
+    frames = 8
+    motion, puppet = raised("left", frames=frames), Puppet(random_identity(3002), height_px=360)
+    wrist = puppet.joints(motion.at(0), "left")[2] / 360
+    pictures = render_motion(motion)
+    over = follow(pictures, face=face_at(wrist, frames=frames))
+    beside = follow(pictures, face=face_at(wrist - (0.5, 0), frames=frames))
+    assert np.nanmedian(over["hand_left_open"]) > 0.9
+    assert np.nanmax(over["hand_left_to_face"]) == 0
+    assert np.nanmedian(beside["hand_left_to_face"]) > 0.5
+
+
 @pytest.mark.slow
 def test_hands_below_the_picture_are_not_visible():
     found = follow(render_motion(Motion.rest(20)))
+    assert np.isnan(found["hand_left_open"]).mean() > 0.9
     assert np.isnan(found["wrist_left_x"]).mean() > 0.9
     assert np.median(found["hand_left_visible"]) < 0.5
 
