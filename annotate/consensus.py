@@ -14,7 +14,6 @@ from statistics import fmean, median, median_low, stdev
 from typing import TypeVar
 
 from pydantic import Field
-from scipy.cluster.hierarchy import fcluster, linkage
 
 from xsheet.annotate.repairs import RepairLog, trim_overlaps
 from xsheet.schemas import vocab
@@ -134,6 +133,8 @@ def _consensus_phases(
 
 def _cluster_phases(samples: Sequence[Sequence[Phase]], *, max_distance: float) -> list[list[_Member]]:
     """Clusters of phases that stand for the same action, track by track, in order of time."""
+    from scipy.cluster.hierarchy import fcluster, linkage  # noqa: PLC0415 - a quarter of a worker's start
+
     members = [_Member(i, phase) for i, phases in enumerate(samples) for phase in phases]
     members.sort(key=lambda one: (one.phase.start_us, one.phase.end_us, repr(one.phase)))
     clusters = []

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.compute as pc
-from scipy.spatial.distance import jensenshannon
-from scipy.stats import ks_2samp
 
 from xsheet.audit.agreement.phase_arrays import ACTION_COUNT, TRACK_COUNT, Ints, PhaseArrays
 from xsheet.audit.people.sampling import wilson_interval
@@ -96,6 +94,9 @@ def distribution_shift(a: LayerProfile, b: LayerProfile) -> DistributionShift | 
     """Difference of b from a; None if either has no phase."""
     if not a.phase_count or not b.phase_count:
         return None
+    from scipy.spatial.distance import jensenshannon  # noqa: PLC0415 - a second of CPU, for this comparison only
+    from scipy.stats import ks_2samp  # noqa: PLC0415
+
     share_a, share_b = a.action_counts / a.phase_count, b.action_counts / b.phase_count
     lengths = ks_2samp(a.durations_us, b.durations_us)
     order = np.argsort(-np.abs(share_b - share_a), kind="stable")

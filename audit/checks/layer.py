@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import rankdata
 
 from xsheet.audit.checks.base import AnnotationView, Check, CheckResult, finding_id
 from xsheet.audit.settings import AuditSettings
@@ -106,13 +105,15 @@ def compression_ratio(texts: list[str]) -> float:
 
 def amplitude_correlation(samples: list[_AmplitudeSample]) -> float | None:
     """Spearman's rho of stated levels and measured amplitudes, ranked within each class; None for too few phases."""
+    if len(samples) < _MIN_CORRELATION_PHASES or len({size[1] for size in samples}) == 1:
+        return None
+    from scipy.stats import rankdata  # noqa: PLC0415 - a second of CPU, for layers that state amplitudes only
+
     ranks, levels = [], []
     for action in sorted({size[0] for size in samples}):
         of_class = [(level, strength) for name, level, strength in samples if name == action]
         ranks.append(rankdata([strength for _, strength in of_class]) / len(of_class))
         levels.append([level for level, _ in of_class])
-    if len(samples) < _MIN_CORRELATION_PHASES or len({size[1] for size in samples}) == 1:
-        return None
     # Spearman's rho is Pearson's r of the ranks.
     return float(np.corrcoef(np.concatenate(ranks), rankdata(np.concatenate(levels)))[0, 1])
 
