@@ -213,8 +213,10 @@ def film_scores(index: int, kind: FilmKind) -> list[SyncScore]:
     return [s for t in tracks if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["talk", "offset", "far_offset"])
+@pytest.mark.slow  # the whole path measures the other kinds, too
+@pytest.mark.parametrize(
+    "kind", ["offset", *(pytest.param(k, marks=pytest.mark.nightly) for k in ("talk", "far_offset"))]
+)
 def test_the_offset_of_a_drawn_film_is_the_planted_one(kind: FilmKind):
     assert film_scores(1, kind)[0].offset_frames == plan_film(1, seed=404, kind=kind).offset_frames
 
@@ -225,7 +227,14 @@ def test_swapped_speech_scores_low():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "reason"), [("silence", "unvoiced"), ("music", "unvoiced"), ("still", "still")])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("silence", "unvoiced"),
+        pytest.param("music", "unvoiced", marks=pytest.mark.nightly),
+        ("still", "still"),
+    ],
+)
 def test_a_film_without_talk_is_not_measurable(kind: FilmKind, reason: str):
     assert film_scores(3, kind)[0].not_measurable == reason
 
