@@ -13,7 +13,9 @@ import av
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from xsheet.cli import app
 from xsheet.demo.corpus import make_corpus
 from xsheet.runtime.executor import Execution
 from xsheet.runtime.segments import SegmentStore
@@ -84,11 +86,16 @@ def written(folder):
 
 
 @pytest.fixture(scope="module")
-def puppet(tmp_path_factory):
-    films = tmp_path_factory.mktemp("films")
-    make_corpus(films, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=1))
-    videos, folder = tuple(sorted((films / "videos").iterdir())), films / "set"
-    return WorkflowRun(videos, folder, summary_of(*run(videos, folder)))
+def puppet(build_once):
+    """To be read only."""
+
+    def build(films):
+        make_corpus(films, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=1))
+        videos, folder = tuple(sorted((films / "videos").iterdir())), films / "set"
+        summary = summary_of(*run(videos, folder))
+        return videos, folder, summary  # plain values: the class of a test module cannot be pickled
+
+    return WorkflowRun(*build_once("workflow", build))
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +145,12 @@ def test_each_stage_leaves_a_checkpoint_and_weights_and_the_second_goes_on_from_
 def test_a_sample_has_pictures_as_long_as_its_audio(path, tmp_path):
     (tmp_path / "sheet.yaml").write_text(SHEET)
     source, out = path.videos[0], tmp_path / "sample.mp4"
-    summary_of(
+    arguments = (
         "train", "sample", path.folder / "train", "--portrait", source, "--audio", source,
         "--script", tmp_path / "sheet.yaml", "--out", out, "--set", "steps=2",
     )  # fmt: skip
+    sampled = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)  # libraries are loaded here
+    assert sampled.exit_code == 0
     with av.open(str(out)) as film:
         pictures = list(film.decode(video=0))
         film.seek(0)

@@ -1,6 +1,7 @@
 """The whole path over films with planted faults: what is kept, why the rest is not, and that nothing is done twice."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -48,17 +49,23 @@ def run(films, out, *, jobs=1, ray=None, inputs=None):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("corpus")
-    make_corpus(out, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=1))
-    return out
+def corpus(build_once) -> Path:
+    def build(folder: Path) -> Path:
+        make_corpus(folder, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=1))
+        return folder
+
+    return build_once("corpus", build)
 
 
 @pytest.fixture(scope="module")
-def a_set(corpus, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("curated") / "mein Satz"
-    run(corpus / "videos", out)
-    return out
+def a_set(corpus, build_once) -> Path:
+    """To be read only."""
+
+    def build(folder: Path) -> Path:
+        run(corpus / "videos", folder / "mein Satz")
+        return folder / "mein Satz"
+
+    return build_once("curated", build)
 
 
 @pytest.fixture(scope="module")
@@ -151,15 +158,15 @@ def test_the_set_passes_validation_with_media(a_set):
     assert report.rows["clips"] == report.rows["signals"] == sum(KEPT.values())
 
 
-def test_a_second_run_reuses_all_results(a_set, corpus):
-    before = {p: p.stat().st_mtime_ns for p in (*a_set.glob("media/*/*"), *a_set.glob(".commits/*/*"))}
-    run(corpus / "videos", a_set)
-    assert {p: p.stat().st_mtime_ns for p in (*a_set.glob("media/*/*"), *a_set.glob(".commits/*/*"))} == before
+def test_a_second_run_reuses_all_results(a_set, corpus, tmp_path):
+    copy = shutil.copytree(a_set, tmp_path / "copy")
+    before = {p: p.stat().st_mtime_ns for p in (*copy.glob("media/*/*"), *copy.glob(".commits/*/*"))}
+    assert before
+    run(corpus / "videos", copy)
+    assert {p: p.stat().st_mtime_ns for p in (*copy.glob("media/*/*"), *copy.glob(".commits/*/*"))} == before
 
 
 def test_redecide_reports_changes_without_decoding(a_set, tmp_path):
-    import shutil
-
     copy = shutil.copytree(a_set, tmp_path / "copy")
     stricter = redecide(copy, settings("sync.lip_audio.min_confidence=7"))
     assert 0 < stricter.kept.clips < sum(KEPT.values())
@@ -168,8 +175,6 @@ def test_redecide_reports_changes_without_decoding(a_set, tmp_path):
 
 
 def test_a_change_of_candidates_decodes_nothing_and_equals_segment(a_set, corpus, tmp_path):
-    import shutil
-
     changed = settings("analysis.candidates.trim_frames=6", "analysis.sync.max_offset_frames=12")
     for name in ("ran", "segmented"):
         shutil.copytree(a_set, tmp_path / name)

@@ -47,16 +47,19 @@ def imported(folder, kind, described):
 
 
 @pytest.fixture(scope="module")
-def drawn(described, tmp_path_factory):
+def drawn(described, build_once, tmp_path_factory):
     """A folder with the recordings as they are downloaded, and the annotated set of one published form of them."""
-    folder = tmp_path_factory.mktemp("drawn")
-    make_corpus(folder, films=2, seed=32, height_px=128, execution=Execution(jobs=1))
-    for film, video in zip(sorted((folder / "videos").iterdir()), VIDEOS, strict=True):
-        film.rename(folder / "videos" / f"{video}.mp4")
-    manifest = imported(folder, "talkvid", described)
-    done("curate", "run", manifest, "--out", folder / "set", "--preset=all", "--jobs=1", *CHEAP)
-    done("annotate", "run", folder / "set", "--jobs=1", "--set=motion.min_face_px=30")
-    return folder
+
+    def build(folder):
+        make_corpus(folder, films=2, seed=32, height_px=128, execution=Execution(jobs=1))
+        for film, video in zip(sorted((folder / "videos").iterdir()), VIDEOS, strict=True):
+            film.rename(folder / "videos" / f"{video}.mp4")
+        manifest = imported(folder, "talkvid", described)
+        done("curate", "run", manifest, "--out", folder / "set", "--preset=all", "--jobs=1", *CHEAP)
+        done("annotate", "run", folder / "set", "--jobs=1", "--set=motion.min_face_px=30")
+        return folder
+
+    return shutil.copytree(build_once("drawn", build), tmp_path_factory.mktemp("drawn"), dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="module")
