@@ -236,7 +236,7 @@ def _hand_distances(hands: Floats, body: Mapping[str, Floats], face: Signals) ->
         (
             *(gap_to_face(points, head) for points in pair),
             *(gap_to_chest(points, chest, head[2]) for points in pair),
-            gap_of_hands(*pair, head[2]),
+            gap_of_hands(pair[0], pair[1], head[2]),
         )
         for pair, head, chest in both
     ]
