@@ -132,7 +132,7 @@ def test_a_frame_count_that_the_reader_does_not_take_names_the_nearest_ones(kind
     command = ["export", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--to", kind, "--frames", str(frames)]
     error = CliRunner().invoke(app, command).exception
     assert isinstance(error, ConfigError)
-    assert f"n+1 frames, got frames={frames}; use {nearest}" in str(error)
+    assert f"n + 1 frames for {kind}, such as {nearest}, got {frames}" in str(error)
     assert not list(tmp_path.iterdir())
 
 
