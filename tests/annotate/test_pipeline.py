@@ -1,6 +1,7 @@
 """Signals to layers: every reply is a row, layers name their parents, and nothing is asked twice."""
 
 import json
+import shutil
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -62,10 +63,20 @@ def layer_bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "annotations").glob("*.parquet"))}
 
 
-def test_every_clip_is_in_all_three_layers(tmp_path):
-    annotated = go(make_set(tmp_path))
-    clips = {clip.clip_id for clip in tables.iter_records(tmp_path, tables.CLIPS)}
-    for layer in list_layers(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A set that one worker annotates; to be read only."""
+    return make_set(tmp_path_factory.mktemp("annotated") / "set")
+
+
+@pytest.fixture(scope="module")
+def annotated(folder):
+    return go(folder)
+
+
+def test_every_clip_is_in_all_three_layers(folder, annotated):
+    clips = {clip.clip_id for clip in tables.iter_records(folder, tables.CLIPS)}
+    for layer in list_layers(folder):
         assert {row.clip_id for row in layer.read()} == clips
     assert (annotated.clips, annotated.failed) == (len(clips), 0)
 
@@ -81,15 +92,15 @@ def test_a_set_that_grew_keeps_no_result_of_a_batch_that_no_longer_exists(tmp_pa
     assert sorted(ResultStore(tmp_path / "grown", "annotate")) == sorted(expected)
 
 
-def test_a_limited_run_keeps_the_results_of_the_other_clips(tmp_path):
-    go(make_set(tmp_path))
-    before = sorted(ResultStore(tmp_path, "annotate"))
-    go(tmp_path, limit=1)
-    assert set(before) <= set(ResultStore(tmp_path, "annotate"))
+def test_a_limited_run_keeps_the_results_of_the_other_clips(folder, annotated, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    before = sorted(ResultStore(copy, "annotate"))
+    assert before
+    go(copy, limit=1)
+    assert set(before) <= set(ResultStore(copy, "annotate"))
 
 
-def test_each_layer_names_the_one_it_was_made_from(tmp_path):
-    annotated = go(make_set(tmp_path))
+def test_each_layer_names_the_one_it_was_made_from(annotated):
     raw = {row.annotation_id for row in annotated.raw.read()}
     normalised = {row.annotation_id for row in annotated.normalised.read()}
     assert {parent for row in annotated.normalised.read() for parent in row.parent_ids} == raw
@@ -97,22 +108,19 @@ def test_each_layer_names_the_one_it_was_made_from(tmp_path):
     assert annotated.consensus.run.parent_run_ids == (annotated.normalised.run.run_id,)
 
 
-def test_phases_say_how_they_lie_to_the_voice(tmp_path):
-    annotated = go(make_set(tmp_path))
+def test_phases_say_how_they_lie_to_the_voice(annotated):
     assert all(phase.speech is not None for row in annotated.normalised.read() for phase in row.phases)
 
 
-def test_two_workers_write_the_same_bytes_as_one(tmp_path):
-    go(make_set(tmp_path / "one"), jobs=1)
-    go(make_set(tmp_path / "two"), jobs=2)
-    assert layer_bytes(tmp_path / "one") == layer_bytes(tmp_path / "two")
+def test_two_workers_write_the_same_bytes_as_one(folder, annotated, tmp_path):
+    go(make_set(tmp_path / "set"), jobs=2)
+    assert layer_bytes(folder) == layer_bytes(tmp_path / "set")
 
 
 @pytest.mark.nightly  # the executor's own tests hold it for every task
-def test_ray_writes_the_same_bytes_as_a_worker_of_this_machine(tmp_path):
-    go(make_set(tmp_path / "one"))
-    go(make_set(tmp_path / "ray"), ray="local")
-    assert layer_bytes(tmp_path / "one") == layer_bytes(tmp_path / "ray")
+def test_ray_writes_the_same_bytes_as_a_worker_of_this_machine(folder, annotated, tmp_path):
+    go(make_set(tmp_path / "set"), ray="local")
+    assert layer_bytes(folder) == layer_bytes(tmp_path / "set")
 
 
 def test_other_thresholds_make_another_layer_and_ask_nobody(tmp_path):
@@ -204,18 +212,23 @@ def server():
     server.server_close()
 
 
-@pytest.fixture
-def filmed(tmp_path: Path) -> Path:
-    """A set of two clips that have pictures too."""
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
     from xsheet.curate.media.writer import write_clip
     from xsheet.demo.film.render import render_film
 
-    make_set(tmp_path, films=2)
-    clips = list(tables.iter_records(tmp_path, tables.CLIPS))
+    folder = make_set(tmp_path_factory.mktemp("drawn") / "set", films=2)
+    clips = list(tables.iter_records(folder, tables.CLIPS))
     for index, clip in enumerate(clips):
         plan = plan_film(index, seed=7, kind="talk")
-        write_clip(tmp_path / clip.media_path, frames=render_film(plan, height_px=64), sound=plan.sound)
-    return tmp_path
+        write_clip(folder / clip.media_path, frames=render_film(plan, height_px=64), sound=plan.sound)
+    return folder
+
+
+@pytest.fixture
+def filmed(drawn: Path, tmp_path: Path) -> Path:
+    """A set of two clips that have pictures too."""
+    return Path(shutil.copytree(drawn, tmp_path / "set"))
 
 
 def asking(server: Server) -> AnnotateSettings:

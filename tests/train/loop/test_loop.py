@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing import set_forkserver_preload
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.multiprocessing import spawn
+from torch.multiprocessing import start_processes
 from toy import EVERYTHING, FLOAT32, final_state, make_loop, run_as_one_of
 
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
@@ -187,7 +188,8 @@ def test_killed_while_it_saves_then_two_workers_the_same_bits(toy_script, tmp_pa
 def test_a_nan_on_one_worker_skips_the_step_on_both(tmp_path):
     alone = make_loop(tmp_path / "alone", steps=3, broken=("clip3",))
     alone.run()
-    spawn(run_as_one_of, (2, tmp_path), nprocs=2)
+    set_forkserver_preload(["xsheet.train.loop.loop", "xsheet.model.init"])  # ten seconds of CPU, once for both
+    start_processes(run_as_one_of, (2, tmp_path), nprocs=2, start_method="forkserver")
     assert (tmp_path / "both/skipped.jsonl").read_text() == (tmp_path / "alone/skipped.jsonl").read_text()
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first["skipped"] == second["skipped"] == 1
