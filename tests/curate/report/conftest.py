@@ -1,5 +1,6 @@
 """A set made of records with plausible numbers, so that reports can be tested without a single film."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -215,11 +216,19 @@ def draw_stills(folder: Path, rows: list[Measures], *, identities: int = 3) -> N
         write_thumbnails(folder, source_id, of_source)
 
 
+@pytest.fixture(scope="session")
+def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The planted set with its stills, which take a second to draw; to be read only."""
+    return write(tmp_path_factory.mktemp("drawn") / "set", Planted(stills=True))
+
+
 @pytest.fixture
-def make_set(tmp_path: Path) -> Callable[..., Path]:
+def make_set(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
     """Write a set into the test's folder; arguments are those of Planted."""
 
     def make(name: str = "set", **planted: object) -> Path:
+        if planted == {"stills": True}:
+            return Path(shutil.copytree(request.getfixturevalue("drawn_set"), tmp_path / name))
         return write(tmp_path / name, Planted(**planted))
 
     return make
