@@ -50,6 +50,13 @@ class ClipEncodingSettings(StrictModel):
         description="x264 effort; at this crf 'medium' is 1.6 dB nearer to its source for 2.4 times the work "
         "(docs/log/curate.md#media-limits)",
     )
+    subme: int | None = Field(
+        default=1,
+        ge=0,
+        le=11,
+        description="x264's refinement of motion; null is that of the preset. 1 saves a fifth or more of the time of "
+        "veryfast for 1 to 12 % more bytes (docs/log/curate.md#media-reading)",
+    )
     keyframe_interval_frames: int = Field(
         default=50, ge=1, le=250, description="frames between key frames; 50 is two seconds"
     )
@@ -165,6 +172,8 @@ def _video_stream(
         "g": str(encoding.keyframe_interval_frames),
         "bf": "0",
     }
+    if encoding.subme is not None:
+        options["x264-params"] = f"subme={encoding.subme}"
     stream = container.add_stream("libx264", rate=Fraction(rate.num, rate.den), options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
