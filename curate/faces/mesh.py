@@ -6,6 +6,7 @@ rotation is R = Ry(yaw) Rx(pitch) Rz(roll) on column vectors; axes: x to the sub
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,20 +67,20 @@ class Roi:
     score: float = 1.0  # confidence of the detector, 0..1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: the box is asked for several times a frame
 class FaceGeometry:
     """One face in one frame."""
 
     points: Points  # (478, 3)
     blendshapes: NDArray[np.float32] | None = None  # (52,), if the back-end has them
 
-    @property
+    @cached_property
     def box(self) -> tuple[float, float, float, float]:
         """(x0, y0, x1, y1) in pixels: the extent of the mesh; may exceed the picture."""
         low, high = self.points[:MESH_POINTS, :2].min(0), self.points[:MESH_POINTS, :2].max(0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
-    @property
+    @cached_property
     def roi(self) -> Roi:
         """Region for this face in the next frame."""
         x0, y0, x1, y1 = self.box

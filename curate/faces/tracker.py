@@ -10,6 +10,7 @@ the mesh follows each face from its last region. One tracker serves one video.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -112,6 +113,8 @@ class FaceTracker:
         self._settings = settings
         self._backend = create_backend(settings, models=models)
         self._linker = TrackLinker(settings.link)
+        self._rgb: Rgb | None = None
+        self._observations: list[FaceObservation] = []
         self._thumbnail: NDArray[np.uint8] | None = None
         self._next_detection = 0
         self._upside_down: list[float] = []
@@ -123,7 +126,12 @@ class FaceTracker:
         self._embedder.open()
 
     def add(self, frame: Frame) -> None:
-        """Process the next frame."""
+        """Process the next frame; one that repeats the picture before it costs nothing."""
+        if frame.rgb is self._rgb:
+            self._upside_down.append(self._upside_down[-1])
+            self._linker.add(frame.index, [replace(one, identity_embedding=None) for one in self._observations])
+            return
+        self._rgb = frame.rgb
         is_cut = self._scene_changed(frame.rgb)
         known = [] if is_cut else [face.roi for face in self.faces]
         faces = self._fit_meshes(frame.rgb, known, ())
@@ -140,7 +148,8 @@ class FaceTracker:
         self._upside_down.append(float(is_turned))
         is_due = is_new or frame.index % self._embedder.interval_frames == 0
         embedder = self._embedder if is_due else None
-        self._linker.add(frame.index, [_observe(frame.rgb, face, embedder) for face in faces], is_cut=is_cut)
+        self._observations = [_observe(frame.rgb, face, embedder) for face in faces]
+        self._linker.add(frame.index, self._observations, is_cut=is_cut)
 
     def tracks(self, source_id: str) -> list[FaceTrack]:
         """All tracks so far, ordered by first frame."""

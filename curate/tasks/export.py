@@ -58,7 +58,7 @@ class ExportTask:
     """Writes clip, signals and motion of one kept candidate. The payload of an item is an ExportJob."""
 
     name = "export"
-    VERSION = 6  # part of the keys of results; raise it with every change of the rows
+    VERSION = 7  # part of the keys of results; raise it with every change of the rows
 
     def __init__(self, settings: ClipExportSettings, limits: MediaLimits, *, models: Path | None = None) -> None:
         self.stage = "export"

@@ -80,6 +80,17 @@ def test_a_winking_left_eye_is_the_left_one():
 
 
 @pytest.mark.slow
+def test_a_repeated_picture_has_the_same_measures():
+    drawn = still(2, yaw_deg=0.0)
+    drawn[1] = drawn[1][:, 4:].copy()
+    drawn[0] = drawn[0][:, :-4].copy()
+    (track,) = watch([picture for picture in drawn for _ in range(5)])
+    assert visible_frames(track) == 10
+    assert [len(set(part)) for part in (track.x0[:5], track.x0[5:], track.yaw_deg[5:])] == [1, 1, 1]
+    assert track.x0[0] != track.x0[5]
+
+
+@pytest.mark.slow
 def test_two_heads_are_two_tracks_that_never_change_places():
     plan = next(t for t in (plan_film(k, seed=7000, kind="two_heads") for k in range(20)) if both_speak(t))
     left, right = sorted(watch(islice(render_film(plan, height_px=256), 75)), key=lambda track: track.x0[0])
