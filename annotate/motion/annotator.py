@@ -9,7 +9,7 @@ It is the default annotator and the baseline for others: each of its phases is b
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 
 import numpy as np
@@ -168,6 +168,7 @@ def kinematic_phases(detected: DetectedAction, frames: range) -> tuple[Kinematic
         ends = [("stroke", reached), ("post_stroke_hold", last.start), ("retraction", detected.end)]
     edges = [frames.start, *(min(max(round_to_frame(end), frames.start), frames.stop) for _, end in ends)]
     edges[-1] = frames.stop
+    edges = list(accumulate(edges, max))  # of two hands, one may go back before the other arrives
     parts: list[tuple[vocab.Kinematic, range]]
     parts = [(part, range(a, b)) for (part, _), (a, b) in zip(ends, pairwise(edges), strict=True) if b > a]
     if all(part != "stroke" for part, _ in parts):  # the stroke is shorter than a frame or cut off

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.base import AnnotationRequest
-from xsheet.annotate.motion.annotator import MotionAnnotator, MotionSettings, annotate_motion
+from xsheet.annotate.motion.annotator import MotionAnnotator, MotionSettings, annotate_motion, kinematic_phases
+from xsheet.annotate.motion.detected_actions import DetectedAction
+from xsheet.annotate.motion.segments import MotionSegment
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.time import Span
@@ -347,3 +349,13 @@ def test_a_hand_is_called_open_only_if_it_arrives_open(openness, text):
 
 def test_the_other_hand_says_nothing_about_a_hand():
     assert only(hand_raised(right=[0.95] * FRAMES)).text_short == "raises the left hand"
+
+
+def test_a_hand_that_goes_back_before_the_other_arrives_keeps_the_order_of_its_parts():
+    strokes = [MotionSegment(start=a, end=b, value=0.0, delta=1.0) for a, b in ((10, 20), (19, 30))]
+    both = DetectedAction(
+        action="raise_hand", track="hands", side="both", start=10, end=30, size=1.0, seconds=0.4, salience=2.0,
+        segments=tuple(strokes),
+    )  # fmt: skip
+    stroke, retraction = kinematic_phases(both, range(10, 30))
+    assert stroke.end_us == retraction.start_us
