@@ -8,6 +8,7 @@ timing      duration, frame rate and variability from time stamps
 clock       one clock for joined recordings, whose time stamps restart within the file
 probe       metadata of one file
 image       decoded frame to upright RGB
+planes      conversion of pictures by whole planes
 tone_map    high dynamic range (PQ, HLG) to BT.709
 frames      resample to a constant rate
 audio       decoded sound to 16 kHz mono aligned with the frames
