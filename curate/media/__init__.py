@@ -1,8 +1,7 @@
 """Media: decode untrusted video safely; write canonical clips and thumbnails.
 
 limits      resource limits on one input file
-safety      validate an input path and its first bytes
-file_kinds  what an unreadable file is: a failed download, or another format
+safety      validate an input path and its first bytes; name what is no video
 container   open one file with PyAV, choose streams, decode frames
 timing      duration, frame rate and variability from time stamps
 clock       one clock for joined recordings, whose time stamps restart within the file
