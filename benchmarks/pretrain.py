@@ -49,7 +49,7 @@ def base_settings(steps: int, *, initial: str | None = None) -> TrainSettings:
             "final_lr_fraction": 0.02, "beta2": 0.99, "weight_decay": 0.0, "ema_decay": 0.998,
         },
     }  # fmt: skip
-    return settings_of([f"pretrained_avatar={initial or 'null'}", f"stages=[{json.dumps(stage)}]"])
+    return settings_of(["compute.threads=1", f"pretrained_avatar={initial or 'null'}", f"stages=[{json.dumps(stage)}]"])
 
 
 def write_base(folder: Path, evaluated: Evaluation, settings: TrainSettings, *, films: int) -> None:
