@@ -38,6 +38,7 @@ FILE_TYPES = {
     "jsonl",
     "csv",
     "zip",
+    "task",
     "yaml",
     "yml",
     "html",
