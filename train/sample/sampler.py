@@ -101,12 +101,15 @@ def sample_latents(
     batch: Batch,
     settings: SampleSettings,
     *,
+    start_sigma: float = 1.0,
     history: History | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Sample clean latents (B, C, F, H, W) that start with the first latent frame of `batch`.
 
-    The transformer is called through TrainableModel, which gathers weights that are sharded over processes.
+    The transformer is called through TrainableModel, which gathers weights that are sharded over processes. Below a
+    `start_sigma` of 1 the clips of the batch are noised to the first step at or below it and sampled from there
+    (SDEdit, Meng et al. 2022, arXiv 2108.01073).
     """
     device = next(model.parameters()).device
     noise = seeded_random.noise(batch.sample_keys, seed=settings.seed, shape=batch.latent_BCFHW.shape[1:]).to(device)
@@ -117,9 +120,10 @@ def sample_latents(
         audio_only=_velocity_with(model, on_device, text=False, audio=True),
         settings=settings.guidance,
     )
-    sigmas = sigma_schedule(settings.steps, shift=settings.shift)
+    sigmas = [sigma for sigma in sigma_schedule(settings.steps, shift=settings.shift) if sigma <= start_sigma]
     return euler_sample(
-        follow, first_BC1HW=on_device.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas, history=history,
+        follow, first_BC1HW=on_device.latent_BCFHW[:, :, :1],
+        noise_BCFHW=torch.lerp(on_device.latent_BCFHW.float(), noise, sigmas[0]), sigmas=sigmas, history=history,
         on_step=on_step,
     )  # fmt: skip
 

@@ -36,6 +36,19 @@ def test_a_sample_has_the_size_of_its_clip_and_begins_with_its_picture(trained, 
     assert torch.equal(latent[:, 0], clip.latent_CFHW[:, 0])
 
 
+def test_sampling_from_a_low_noise_level_keeps_the_clip(trained, clip, clip_request, quick):
+    batch = replace(
+        to_batch([clip_request], encoders=trained.encoders, phases=True), latent_BCFHW=clip.latent_CFHW[None]
+    )
+    whole, kept = (sample_latents(trained.model, batch, quick, start_sigma=sigma)[0] for sigma in (1.0, 0.9))
+
+    def distance(latent):
+        return float((latent - clip.latent_CFHW).square().mean())
+
+    assert distance(kept) < distance(whole)
+    assert torch.equal(whole, sample_latents(trained.model, batch, quick)[0])
+
+
 def test_the_same_request_gives_the_same_sample_in_any_batch(trained, clip_request, quick):
     other = replace(clip_request, name="other")
     alone, together = trained.sample([clip_request], quick)[0], trained.sample([other, clip_request], quick)[1]
