@@ -297,7 +297,7 @@ def test_weights_that_are_not_there_are_named_before_the_run(tmp_path: Path):
 
 
 def test_lags_that_do_not_cover_the_correction_are_refused():
-    with pytest.raises(ConfigError, match=r"sync\.network\.max_lag_frames is 10"):
+    with pytest.raises(ConfigError, match=r"max_lag_frames of at least 21, .*, got 10"):
         load_settings(AnalysisSettings, overrides=["sync.name=syncnet", "sync.network.max_lag_frames=10"])
 
 
