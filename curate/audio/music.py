@@ -112,7 +112,7 @@ class YamnetDetector:
         self._scores = self._interpreter.get_output_details()[0]["index"]
 
     def __call__(self, sound: Samples) -> Floats:
-        """The score of the class "Music" of the .975 s around each frame."""
+        """The score of the class "Music" of the .975 s that hold each frame's middle."""
         frames = len(sound) // SAMPLES_PER_FRAME
         padded = np.pad(sound, (0, -len(sound) % _YAMNET_SAMPLES))
         scores = [self._score(window) for window in padded.reshape(-1, _YAMNET_SAMPLES)]

