@@ -22,6 +22,7 @@ from xsheet.annotate.settings import AnnotateSettings
 from xsheet.demo.film import truth
 from xsheet.demo.film.plan import plan_film
 from xsheet.runtime.executor import Execution
+from xsheet.runtime.fork_server import end_fork_servers
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.ids import content_key
@@ -76,6 +77,7 @@ def run(folder: Path) -> None:
     begin = time.perf_counter()
     annotate(folder, SETTINGS, execution=Execution(jobs=1), show_progress=False)
     wall_s = time.perf_counter() - begin
+    end_fork_servers()
     here, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss is inherited from the parent
     print(json.dumps({

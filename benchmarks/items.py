@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xsheet.runtime.executor import Execution, Item, Row, run_task
+from xsheet.runtime.fork_server import end_fork_servers
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.source import ManifestColumn, SourceVideo
 
@@ -52,7 +53,9 @@ def measure(count: int, folder: Path) -> None:
             # Two hundred items a process would measure the start of processes: films take seconds, these items do not.
             execution = Execution(jobs=JOBS, max_items_per_process=10_000)
             assert len(run_task(items.Constant(), payload, out=Path(out), execution=execution)) == count
-            return time.monotonic() - began_s, cpu_s() - began_cpu_s
+            wall_s = time.monotonic() - began_s
+            end_fork_servers()
+            return wall_s, cpu_s() - began_cpu_s
 
         wall_s, spent_s = run()
         files = [path for path in Path(out).rglob("*") if path.is_file()]

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -58,6 +58,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             slow_count + (item.get_closest_marker("slow") is not None),
         )
     items.sort(key=lambda item: weights[item.path], reverse=True)  # stable: within a file the order stays
+
+
+@contextmanager
+def _without_the_name_of_the_test() -> Iterator[None]:
+    """Workers of one environment are forked from one process, and pytest changes this variable with every test."""
+    name = os.environ.pop("PYTEST_CURRENT_TEST", None)
+    try:
+        yield
+    finally:
+        if name is not None:
+            os.environ["PYTEST_CURRENT_TEST"] = name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Iterator[None]:
+    """Of a fixture."""
+    with _without_the_name_of_the_test():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Iterator[None]:
+    """Of a test."""
+    with _without_the_name_of_the_test():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

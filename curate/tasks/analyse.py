@@ -48,6 +48,7 @@ class AnalysisTask:
 
     name = "analysis"
     VERSION = 7  # part of the keys of results; raise it with every change of the rows
+    WORKER_MODULES = ("mediapipe", "scenedetect")
 
     def __init__(self, settings: DecodeSettings, *, sync: SyncMethod, models: Path | None) -> None:
         self.stage = "sound"

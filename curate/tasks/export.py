@@ -59,6 +59,7 @@ class ExportTask:
 
     name = "export"
     VERSION = 7  # part of the keys of results; raise it with every change of the rows
+    WORKER_MODULES = ("mediapipe",)
 
     def __init__(self, settings: ClipExportSettings, limits: MediaLimits, *, models: Path | None = None) -> None:
         self.stage = "export"

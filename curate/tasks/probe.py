@@ -52,6 +52,7 @@ class ProbeTask:
 
     name = "probe"
     VERSION = 1  # part of the keys of results; raise it with every change of the rows
+    WORKER_MODULES = ("xsheet.curate.media.reader",)
 
     def __init__(self, *, limits: MediaLimits | None = None, count_frames: bool = False) -> None:
         self.stage = "probe"

@@ -4,6 +4,7 @@ task          tasks, items, outcomes of items, execution settings
 executor      run_task: run a task over items, skip finished ones
 worker        a worker process, from the outside: start, watch, kill
 worker_main   the code inside a worker process
+fork_server   the process that imports what workers need and forks them
 result_store  finished items of a task, read in the order of keys
 segments      append-only files of records with checksums, and their index
 ray_process   a run on Ray, from the outside

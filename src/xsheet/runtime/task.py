@@ -70,6 +70,8 @@ class Task(Protocol):
 
     It may set `self.stage` to a word while it runs; the outcome of a failure, even of a crash, contains the last one.
     Each assignment counts as progress, so a loop over frames assigns it again with every frame.
+    Its class may name modules that its workers need and its driver does not, in WORKER_MODULES; they are imported once
+    for all workers.
     All exceptions are caught: RunError ends the run; MediaError marks the input as unusable and is final, unless its
     cause is an error of the disk or the network that may pass; after any other one the item is tried once more in a new
     worker.

@@ -1,4 +1,4 @@
-"""A worker: one spawned process that runs items of a task, and the handle that outlives it.
+"""A worker: one forked process that runs items of a task, and the handle that outlives it.
 
 The process is a group of its own with limits on memory and time. When it crashes, hangs or runs out of memory, the
 whole group is killed and the next item gets a new process. Its responses are JSON, never pickles, because the driver
@@ -10,11 +10,11 @@ import os
 import pickle
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
@@ -26,6 +26,7 @@ from uuid import uuid4
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as record
 
+from xsheet.runtime.fork_server import ForkServer, fork_server
 from xsheet.runtime.result_store import ResultStore, output_error
 from xsheet.runtime.standstill import STAGE_FILE, WorkerProgress
 from xsheet.runtime.task import Execution, Item, Outcome, Task, one_line
@@ -39,18 +40,17 @@ DISK_PROBE_BYTES = 256 << 10  # bytes a disk must accept after an item failed, t
 STACK_DUMP_S = 2.0  # seconds for a hung process to write its traceback
 EXIT_TIMEOUT_S = 15.0  # seconds for a process that closed its pipe to exit with its code; slow on a busy machine
 
-_WORKER_CODE = "import sys; from xsheet.runtime.worker_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """Everything a worker needs, on this machine or another."""
 
-    task: bytes  # pickled, since only the spawned process loads it
+    task: bytes  # pickled, since only the worker loads it
     name: str
     out: Path
     execution: Execution
     path: tuple[str, ...]  # sys.path of the driver
+    modules: tuple[str, ...]  # imported once for all workers
     writer: str | None = None  # of the worker and its processes: they append to the same segments
 
     @classmethod
@@ -61,12 +61,26 @@ class Job:
             raise RunError(
                 where=f"task {task.name}", expected="an importable class", got="a class of __main__", hint=hint
             )
-        return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), execution=execution, path=import_path())
+        return cls(
+            task=pickle.dumps(task),
+            name=task.name,
+            out=out.resolve(),
+            execution=execution,
+            path=import_path(),
+            modules=_modules(task),
+        )
 
     @property
     def store(self) -> ResultStore:
         """Store for the results of its items."""
         return ResultStore(self.out, self.name, writer=self.writer)
+
+
+def _modules(task: Task) -> tuple[str, ...]:
+    # Code of others is imported by each worker: whoever edits it in a notebook runs what is on disk.
+    module = type(task).__module__
+    ours = module if module.startswith("xsheet.") else "xsheet.runtime.executor"
+    return (ours, *getattr(task, "WORKER_MODULES", ()))
 
 
 def import_path() -> tuple[str, ...]:
@@ -96,6 +110,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self._job = replace(job, writer=uuid4().hex[:12])
         self._results = self._job.store
+        self._forks = fork_server(job.path, threads=job.execution.threads)
         self._process: _Process | None = None
         self._items_run = 0
         self._stopped = False
@@ -142,7 +157,7 @@ class Worker:
             return self._process
         for _ in (1, 2):  # a machine under load gets a second chance
             self._discard()
-            process = self._spawn()
+            process = self._start()
             reply = process.request(pickle.dumps(self._job), timeout_s=self._job.execution.open_timeout_s)
             if reply.kind == "ready":
                 return process
@@ -163,19 +178,24 @@ class Worker:
         except OSError as error:
             raise output_error(self._job.out, error) from error
 
-    def _spawn(self) -> "_Process":
+    def _start(self) -> "_Process":
+        if self._stopped:
+            raise InterruptedError("the worker was stopped")
+        try:
+            process = _Process(self._job, self._forks, is_stopped=lambda: self._stopped)
+        except InterruptedError:
+            raise
+        except OSError as error:
+            self._check_disk()
+            hint = "check memory and the limit on processes"
+            where = f"task {self._job.name}"
+            raise RunError(where=where, expected="a process that starts", got=str(error), hint=hint) from error
         with self._lock:
+            self._process, self._items_run = process, 0
             if self._stopped:
+                process.kill()
                 raise InterruptedError("the worker was stopped")
-            try:
-                self._process = _Process(self._job)
-            except OSError as error:
-                self._check_disk()
-                hint = "check memory and the limit on processes"
-                where = f"task {self._job.name}"
-                raise RunError(where=where, expected="a process that starts", got=str(error), hint=hint) from error
-            self._items_run = 0
-            return self._process
+        return process
 
     def _discard(self) -> None:
         with self._lock:
@@ -198,32 +218,36 @@ class Worker:
 
 
 class _Process:
-    """The spawned process with its process group and folder."""
+    """The forked process with its process group and folder."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, forks: ForkServer, *, is_stopped: Callable[[], bool]) -> None:
         self._name = job.name
+        self._forks = forks
+        self._exit_code: int | None = None
         self._folder = Path(tempfile.mkdtemp(dir=job.store.scratch))
         self._kill_lock = threading.Lock()
         self._pipe, theirs = multiprocessing.Pipe()
         # Nothing is ever written to the lifeline. Its write end closes when the driver dies, and the kernel then kills
-        # the group. PR_SET_PDEATHSIG would miss grandchildren and fire when the thread that spawned the process ends.
+        # the group. PR_SET_PDEATHSIG would miss grandchildren, and fire when the fork server ends.
         held, self._lifeline = os.pipe()
         try:
             with (self._folder / "stderr").open("ab") as stderr:
-                self._popen = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _WORKER_CODE, str(theirs.fileno()), str(held)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stderr,
-                    stderr=stderr,
-                    pass_fds=(theirs.fileno(), held),
-                    cwd=self._folder,
-                    env=_environment(job, self._folder),
-                    start_new_session=True,
+                self._pid = forks.fork(
+                    modules=job.modules,
+                    folder=self._folder,
+                    fds=(theirs.fileno(), held, stderr.fileno()),
+                    timeout_s=job.execution.open_timeout_s,
+                    is_stopped=is_stopped,
                 )
+        except OSError:
+            self._pipe.close()
+            os.close(self._lifeline)
+            rmtree(self._folder, ignore_errors=True)
+            raise
         finally:
             theirs.close()
             os.close(held)
-        self._exit = os.pidfd_open(self._popen.pid)
+        self._exit = os.pidfd_open(self._pid)
 
     def request(self, message: bytes, *, timeout_s: float) -> WorkerResponse:
         """Send a request and wait; the response also reports a process that died or stalled past the limit."""
@@ -253,14 +277,16 @@ class _Process:
         """Kill the group; the exit code of the process."""
         # Kill the group first and reap the leader last, so that its id cannot be reused in between.
         with self._kill_lock:
-            if self._popen.returncode is None:
+            if self._exit_code is None:
                 with suppress(ProcessLookupError):
-                    os.killpg(self._popen.pid, signal.SIGKILL)
-            return self._popen.wait()
+                    os.killpg(self._pid, signal.SIGKILL)
+                wait([self._exit])
+                self._exit_code = self._forks.reap(self._pid)
+            return self._exit_code
 
     def _on_timeout(self, timeout_s: float) -> WorkerResponse:
         with suppress(ProcessLookupError):
-            self._popen.send_signal(signal.SIGQUIT)
+            signal.pidfd_send_signal(self._exit, signal.SIGQUIT)
         wait([self._exit], STACK_DUMP_S)
         return self._error_response("timed_out", f"no progress for {timeout_s:g} s")
 
@@ -289,9 +315,3 @@ class _Process:
         with (self._folder / "stderr").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             return file.read().decode("utf-8", "replace")
-
-
-def _environment(job: Job, folder: Path) -> dict[str, str]:
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(job.execution.threads))
-    path = os.pathsep.join(job.path)
-    return {**os.environ, **threads, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", "TMPDIR": str(folder)}

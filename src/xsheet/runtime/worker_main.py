@@ -1,20 +1,29 @@
-"""Code inside a worker process: open the task, run items, commit their rows, send short responses."""
+"""Code inside a worker process: open the task, run items, commit their rows, send short responses.
+
+`fork_workers` is the code of the process that forks workers.
+"""
 
 import errno
 import faulthandler
 import fcntl
+import gc
+import importlib
 import os
 import pickle
 import resource
 import select
 import signal
+import socket
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
+from xsheet.runtime.fork_server import REPLY
 from xsheet.runtime.result_store import ResultStore, output_error
 from xsheet.runtime.standstill import STAGE_FILE, WorkerProgress
 from xsheet.runtime.task import Execution, Incomplete, Item, Outcome, Rejected, Task, one_line
@@ -23,6 +32,8 @@ from xsheet.schemas.errors import ConfigError, MediaError, RunError
 from xsheet.schemas.source import ItemStatus
 
 MAX_OPEN_FILES = 4096
+MAX_REQUEST_BYTES = 64 << 10
+IDLE_S = 60.0  # without workers, until the fork server ends
 FATAL_FIELDS = ("where", "expected", "got", "hint")
 _NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _PASSING_ERRNOS = frozenset(
@@ -54,6 +65,57 @@ class _StageFile:
         """Begin an item at the default stage; the empty name ends it."""
         self._item, self.name = name, ""
         self()
+
+
+def fork_workers(control_fd: int, lifeline_fd: int) -> None:
+    """Fork a worker for each request, and report exit codes, until the driver closes the socket. Returns in workers."""
+    exit_with_driver(lifeline_fd)
+    control = socket.socket(fileno=control_fd)
+    workers = 0
+    while select.select([control], [], [], None if workers else IDLE_S)[0]:
+        message, fds, *_ = socket.recv_fds(control, MAX_REQUEST_BYTES, 3)
+        if not message:
+            return
+        verb, argument, *modules = os.fsdecode(message).split("\0")
+        if verb == "fork":
+            _preload(modules)
+        value = error = 0
+        try:
+            value = os.fork() if verb == "fork" else os.waitstatus_to_exitcode(os.waitpid(int(argument), 0)[1])
+        except OSError as failure:
+            error = failure.errno or errno.EAGAIN
+        else:
+            if verb == "fork" and value == 0:
+                control.close()
+                os.close(lifeline_fd)
+                return _become_worker(argument, fds)
+            workers += 1 if verb == "fork" else -1
+        if verb == "fork" and value:
+            with suppress(OSError):  # the worker does the same, whoever comes first
+                os.setpgid(value, value)
+        for fd in fds:
+            os.close(fd)
+        control.send(REPLY.pack(value, error))
+
+
+def _preload(modules: Sequence[str]) -> None:
+    for name in modules:
+        if name not in sys.modules:
+            with suppress(Exception):  # the worker meets it again and reports it
+                importlib.import_module(name)
+    gc.freeze()  # a collection in a worker would copy the pages of all these objects
+
+
+def _become_worker(folder: str, fds: Sequence[int]) -> None:
+    os.setpgid(0, 0)
+    pipe, lifeline, stderr = fds
+    os.dup2(stderr, 1)
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    os.chdir(folder)
+    os.environ["TMPDIR"] = folder
+    tempfile.tempdir = None  # a module may have asked for it before
+    serve(pipe, lifeline)
 
 
 def serve(pipe_fd: int, lifeline_fd: int) -> None:

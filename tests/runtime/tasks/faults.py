@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from xsheet.curate.media import safety
-from xsheet.runtime import segments, worker, worker_main
+from xsheet.runtime import fork_server, segments, worker, worker_main
 
 KINDS = ("killed at the start", "killed in the middle", "killed at the end", "disk full", "read fails")
 WEIGHTS = (3, 3, 3, 1, 3)  # a full disk ends the command
@@ -102,7 +102,8 @@ class _Segment(FileIO):
 def main() -> None:
     seed, rate, notes = sys.argv[1], float(sys.argv[2]), Path(sys.argv[3])
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import faults; "
-    worker._WORKER_CODE = code + f"faults.plant({seed!r}, {rate}, {str(notes)!r}); " + worker._WORKER_CODE
+    plant_here = f"faults.plant({seed!r}, {rate}, {str(notes)!r}); "  # in the server, so in all that it forks
+    fork_server._SERVER_CODE = code + plant_here + fork_server._SERVER_CODE
     _note_memory(notes / "memory")
     sys.argv[1:] = sys.argv[4:]
     from xsheet.cli import main as xsheet

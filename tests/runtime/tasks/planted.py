@@ -2,8 +2,10 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -48,6 +50,23 @@ class Planted:
     def fine(self, key: str, sleep_s: float) -> list[Row]:
         time.sleep(sleep_s)
         return [shot(key), shot(key, opens_with="cut")]
+
+    def notes_parent(self, key: str, _: object) -> list[Row]:
+        with (self.notes / "parents").open("a") as notes:
+            notes.write(f"{key} {os.getppid()}\n")
+        return [shot(key)]
+
+    def kills_its_parent(self, key: str, _: object) -> list[Row]:
+        os.kill(os.getppid(), signal.SIGKILL)
+        return [shot(key)]
+
+    def notes_variable(self, key: str, name: str) -> list[Row]:
+        self.note("variables", str(os.environ.get(name)))
+        return [shot(key)]
+
+    def notes_folders(self, key: str, _: object) -> list[Row]:
+        self.note("folders", f"{Path.cwd()} {tempfile.gettempdir()}")
+        return [shot(key)]
 
     def goes_on(self, key: str, seconds: float) -> list[Row]:
         until = time.monotonic() + seconds
