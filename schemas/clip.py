@@ -328,6 +328,9 @@ class Feature:
     height: Annotated[Int32, Field(gt=0), "picture height, pixels"]
     width: Annotated[Int32, Field(gt=0), "picture width, pixels"]
     text_tokens: Annotated[Int32, Field(ge=0), "tokens of the compiled text"]
+    hidden_phases: Annotated[
+        Int32, Field(ge=0), "phases of arms and shoulders outside the crop; the text leaves them out"
+    ] = 0
 
     def __post_init__(self) -> None:
         if (self.frames - 1) % 4 or self.latent_frames != 1 + (self.frames - 1) // 4:

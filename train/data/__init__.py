@@ -4,6 +4,7 @@ settings        settings of the cache, the datasets and the loader
 cache/          features of every clip, encoded once
 framing         which frames and pixels of a clip are encoded
 masks           face and mouth on the latent grid
+visibility      phases that a crop does not show
 texts           captions and timed blocks of a clip as tokens
 motion          motion of a clip, relative to its rest
 conditioning    identity, motion intensity and driving motion, for model variants

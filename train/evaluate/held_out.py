@@ -30,6 +30,7 @@ from xsheet.train.data.cache.files import TensorStore, extra_conditioning_entry
 from xsheet.train.data.dataset import select_clips
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings, StageDatasetSettings
+from xsheet.train.data.visibility import JOINT_COLUMNS, joints_of, only_shown
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +101,10 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
     annotations = _annotations(cache, {row.annotation_id for row in rows if row.annotation_id is not None})
     for signals in _signals(cache, features.keys()):
         feature, clip = features[signals.clip_id], clips[signals.clip_id]
-        span = _bucket_fit(clip, settings).crop_spans(settings)[0]
+        bucket_fit = _bucket_fit(clip, settings)
+        span = bucket_fit.crop_spans(settings)[0]
+        joints_JT2 = joints_of({name: getattr(signals, name) for name in JOINT_COLUMNS}, signals.frames)
+        annotation = only_shown(annotations[clip.clip_id], joints_JT2, bucket_fit)
         tensors = tensor_store.read(Path(feature.tensor_entry))
         with open_media(cache.set_folder / clip.media_path, root=cache.set_folder) as media:
             waveform = media.sound(span)
@@ -109,11 +113,9 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
         yield HeldOutClip(
             clip=clip,
             span=span,
-            annotation=clip_annotation(annotations[clip.clip_id], span),
+            annotation=clip_annotation(annotation, span),
             complete_phase_ids=frozenset(
-                p.phase_id
-                for p in annotations[clip.clip_id].phases
-                if span.start_us <= p.start_us and p.end_us <= span.end_us
+                p.phase_id for p in annotation.phases if span.start_us <= p.start_us and p.end_us <= span.end_us
             ),
             signals=signals,
             latent_CFHW=tensors["latent"][0].float(),

@@ -275,7 +275,8 @@ def _parse_weights(text: str | None, count: int) -> list[float]:
 def _cache_json(folder: Path, built: "CacheBuildResult") -> dict[str, object]:
     return {
         "set": str(folder), "fingerprint": built.spec.fingerprint, "clips": built.clip_count,
-        "annotated": built.annotated_count, "buckets": _bucket_counts(built),
+        "annotated": built.annotated_count, "hidden_phases": built.hidden_phase_count,
+        "buckets": _bucket_counts(built),
         "rejected": dict(built.rejected_by_reason), "failed": built.failed_count, "psnr_db": list(built.psnr_db),
         "seconds": round(built.seconds, 2),
     }  # fmt: skip
@@ -294,10 +295,15 @@ def _show_cache(folder: Path, built: "CacheBuildResult") -> None:
     )
     rejected = ", ".join(f"{count} rejected: {reason}" for reason, count in sorted(built.rejected_by_reason.items()))
     psnr = f"reconstruction PSNR at least {min(built.psnr_db):.1f} dB; " if built.psnr_db else ""
+    hidden = (
+        f"{built.hidden_phase_count} phases of arms and shoulders are outside the crops: their texts leave them out\n"
+        if built.hidden_phase_count
+        else ""
+    )
     console().print(
         f"{built.clip_count} clips, {built.annotated_count} with phases, {built.failed_count} "
         f"failed{'; ' + rejected if rejected else ''}\n"
-        f"{psnr}{built.seconds:.0f} s",
+        f"{hidden}{psnr}{built.seconds:.0f} s",
         markup=False,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,20 @@ def test_another_text_keeps_the_latents(built_copy, built_set, settings):
     assert second.spec.fingerprint != built_set[1].spec.fingerprint
     assert {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*")} == before
     assert second.annotated_count == 0
+
+
+def test_a_text_does_not_name_an_arm_outside_the_crop(clip_set, settings):
+    far = [
+        replace(row, wrist_left_x=(3.0,) * row.frames, wrist_left_y=(0.5,) * row.frames)
+        for row in tables.iter_records(clip_set, tables.SIGNALS)
+    ]
+    tables.write_table(clip_set, tables.SIGNALS, far)
+    built = build(clip_set, changed(settings, round_trip={"clip_count": 0}))
+    assert built.hidden_phase_count == 3
+    row = next(row for row in open_cache(clip_set, built.spec).features if row.clip_id == "clip_a")
+    assert row.hidden_phases == 1
+    texts = TensorStore(clip_set).read(text_entry(built.spec, row))
+    assert texts["blocks.phases"].max() == 1  # the nod alone
 
 
 @pytest.mark.slow

@@ -56,6 +56,7 @@ class CacheBuildResult:
     spec: CacheSpec
     clip_count: int
     annotated_count: int  # of these, with phases
+    hidden_phase_count: int  # phases of arms and shoulders outside the crops, left out of the texts
     buckets: Mapping[Bucket, int]
     rejected_by_reason: Mapping[str, int]  # by reason
     failed_count: int
@@ -121,6 +122,7 @@ def _build_cache(
         spec=spec,
         clip_count=len(features),
         annotated_count=sum(row.annotation_id is not None for row in features),
+        hidden_phase_count=sum(row.hidden_phases for row in features),
         buckets=Counter(bucket_of(row) for row in features),
         rejected_by_reason=rejected,
         failed_count=done.counts.get("failed", 0),

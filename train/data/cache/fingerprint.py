@@ -13,6 +13,7 @@ from xsheet.schemas.tables import FEATURES
 from xsheet.train.data.conditioning import EXTRA_CONDITIONING_VERSION
 from xsheet.train.data.encoders import Encoders
 from xsheet.train.data.settings import CacheSettings
+from xsheet.train.data.visibility import HIDING_VERSION
 
 FORMAT = 1  # of the files of tensors: names, shapes, types
 
@@ -80,6 +81,7 @@ def cache_spec(settings: CacheSettings, encoders: Encoders, *, layer: str | None
             "tokens": encoders.text.max_tokens,
             "layer": layer,
             "blocks_version": TRAINING_TEXT_VERSION,
+            "hiding_version": HIDING_VERSION,
             "settings": settings.text.model_dump(mode="json", exclude={"layer"}),
         },
         extra_conditioning=None

@@ -6,6 +6,7 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xsheet.runtime.executor import Item
 from xsheet.schemas import tables
@@ -21,6 +22,7 @@ from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.masks import FaceSeries
 from xsheet.train.data.motion import motion_array
 from xsheet.train.data.settings import CacheSettings, ExtraConditioningSettings
+from xsheet.train.data.visibility import JOINT_COLUMNS, JOINTS, joints_of
 
 _FACE_COLUMNS = {"x_T": "head_x", "y_T": "head_y", "height_T": "head_height", "roll_deg_T": "roll_deg"}
 
@@ -62,20 +64,22 @@ class CacheItems:
 
     def __iter__(self) -> Iterator[Item]:
         left = dict(self._clips)
-        for clip_id, face, signals in _iterate_faces(
+        for clip_id, face, joints_JT2, signals in _iterate_faces(
             self._set, with_signals=self._extra_conditioning is not None or self._is_motion
         ):
             clip = left.pop(clip_id, None)
             if clip is not None:
-                yield self._item(clip, face, signals)
+                yield self._item(clip, face, joints_JT2, signals)
         for clip in left.values():  # nothing was measured of them
             nowhere = np.full(clip.frames, np.nan, np.float32)
-            yield self._item(clip, FaceSeries(x_T=nowhere, y_T=nowhere, height_T=nowhere, roll_deg_T=nowhere), None)
+            no_face = FaceSeries(x_T=nowhere, y_T=nowhere, height_T=nowhere, roll_deg_T=nowhere)
+            yield self._item(clip, no_face, np.full((len(JOINTS), clip.frames, 2), np.nan, np.float32), None)
 
-    def _item(self, clip: Clip, face: FaceSeries, signals: Signals | None) -> Item:
+    def _item(self, clip: Clip, face: FaceSeries, joints_JT2: NDArray[np.float32], signals: Signals | None) -> Item:
         job = EncodeJob(
             clip=clip,
             face=face,
+            joints_JT2=joints_JT2,
             annotation=self._annotations.get(clip.clip_id),
             conditioning_source=None
             if self._extra_conditioning is None
@@ -113,15 +117,17 @@ def _annotations(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annota
     return annotations
 
 
-def _iterate_faces(set_folder: Path, *, with_signals: bool) -> Iterator[tuple[str, FaceSeries, Signals | None]]:
-    """The face of every clip and, on request, all of its signals."""
-    columns = ["clip_id", "frames", *_FACE_COLUMNS.values()]
+def _iterate_faces(
+    set_folder: Path, *, with_signals: bool
+) -> Iterator[tuple[str, FaceSeries, NDArray[np.float32], Signals | None]]:
+    """Face and joints of every clip and, on request, all of its signals."""
+    columns = ["clip_id", "frames", *_FACE_COLUMNS.values(), *JOINT_COLUMNS]
     for file in tables.part_files(set_folder, tables.SIGNALS):
         rows = tables.read_file(file, tables.SIGNALS, columns).to_pylist()
         all_of_them = tables.iter_file_records(file, tables.SIGNALS) if with_signals else repeat(None)
         for row, signals in zip(rows, all_of_them, strict=False):
             face = FaceSeries(**{name: to_series(row[column], row["frames"]) for name, column in _FACE_COLUMNS.items()})
-            yield row["clip_id"], face, signals
+            yield row["clip_id"], face, joints_of(row, row["frames"]), signals
 
 
 def _identity_vectors(set_folder: Path, settings: ExtraConditioningSettings) -> dict[str, tuple[float, ...]]:

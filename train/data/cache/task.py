@@ -40,6 +40,7 @@ from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.masks import FaceSeries, face_masks
 from xsheet.train.data.settings import CacheSettings
 from xsheet.train.data.texts import TextForm, TokenizedText, mirrored_or_none, tokenize_texts
+from xsheet.train.data.visibility import only_shown
 
 Pictures = NDArray[np.uint8]
 Shown = NDArray[np.uint8] | NDArray[np.float32]
@@ -52,6 +53,7 @@ class EncodeJob:
 
     clip: Clip
     face: FaceSeries
+    joints_JT2: NDArray[np.float32]  # wrists and shoulders at 25 fps (xsheet.train.data.visibility)
     annotation: Annotation | None
     conditioning_source: ConditioningSource | None  # where a variant asks for it
     motion_TS: NDArray[np.float32] | None  # of the clip at 25 fps, where motion is encoded in place of pictures
@@ -60,10 +62,12 @@ class EncodeJob:
     def key(self, fingerprint: str) -> str:
         """Key of the item."""
         annotation_id = None if self.annotation is None else self.annotation.annotation_id
+        joints = hashlib.sha256(self.joints_JT2.tobytes()).hexdigest()
         control = () if self.conditioning_source is None else (self.conditioning_source.digest,)
         return ids.content_key(
-            "cache", fingerprint, self.clip.clip_id, self.digest, annotation_id, self.checks_round_trip, *control
-        )
+            "cache", fingerprint, self.clip.clip_id, self.digest, annotation_id, joints, self.checks_round_trip,
+            *control,
+        )  # fmt: skip
 
     @property
     def digest(self) -> str:
@@ -128,8 +132,12 @@ class CacheTask:
                 self.stage = "check"
                 rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip_psnr_db(entry, shown[0])))
         self.stage = "text"
-        texts = self._tokenized_texts(job, framing)
-        feature = self._feature(job, framing, texts)
+        annotation, hidden_phases = job.annotation, 0
+        if job.annotation is not None:
+            annotation = only_shown(job.annotation, job.joints_JT2, framing)
+            hidden_phases = len(job.annotation.phases) - len(annotation.phases)
+        texts = self._tokenized_texts(annotation, framing)
+        feature = self._feature(job, framing, texts, hidden_phases=hidden_phases)
         self._tensors.save(text_entry(self._spec, feature), stack_texts(texts, self._encoders.text))
         if job.conditioning_source is not None:
             self.stage = "extra_conditioning"
@@ -186,11 +194,13 @@ class CacheTask:
         error = np.square(decoded.astype(np.float64) - pictures_THW3).mean()
         return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
-    def _tokenized_texts(self, job: EncodeJob, bucket_fit: BucketFit) -> list[Mapping[TextForm, TokenizedText]]:
+    def _tokenized_texts(
+        self, straight: Annotation | None, bucket_fit: BucketFit
+    ) -> list[Mapping[TextForm, TokenizedText]]:
         """Texts of every crop, straight and mirrored."""
         assert self._encoders is not None
         picture, text = self._settings.picture, self._settings.text
-        views = [job.annotation, mirrored_or_none(job.annotation)] if picture.mirror else [job.annotation]
+        views = [straight, mirrored_or_none(straight)] if picture.mirror else [straight]
         return [
             tokenize_texts(
                 annotation, span, forms=text.forms, encoder=self._encoders.text, policy=text.blocks, rate=picture.rate
@@ -200,7 +210,12 @@ class CacheTask:
         ]  # fmt: skip
 
     def _feature(
-        self, job: EncodeJob, bucket_fit: BucketFit, texts_by_crop: Sequence[Mapping[TextForm, TokenizedText]]
+        self,
+        job: EncodeJob,
+        bucket_fit: BucketFit,
+        texts_by_crop: Sequence[Mapping[TextForm, TokenizedText]],
+        *,
+        hidden_phases: int,
     ) -> Feature:
         frames, height, width = bucket_fit.bucket
         return Feature(
@@ -213,6 +228,7 @@ class CacheTask:
             height=height,
             width=width,
             text_tokens=max(len(one.phase_N) for texts in texts_by_crop for one in texts.values()),
+            hidden_phases=hidden_phases,
         )
 
 
