@@ -16,7 +16,7 @@ from xsheet import __version__
 from xsheet.curate.media.reader import probe
 from xsheet.curate.media.writer import write_clip
 from xsheet.demo.film import truth
-from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.plan import plan_film, with_arms_in_picture
 from xsheet.demo.film.render import render_film
 from xsheet.runtime.executor import Execution, Item, Progress, Row, RunResults, run_task
 from xsheet.runtime.lock import write_lock
@@ -58,7 +58,7 @@ class Film:
         """Return source, shots, measures, signals and annotations of one film."""
         job: FilmJob = item.payload
         self.stage = "plan"
-        plan = plan_film(job.index, seed=job.seed)
+        plan = with_arms_in_picture(plan_film(job.index, seed=job.seed))
         path = job.folder / "videos" / plan.name
         self.stage = "render"
         write_clip(path, frames=render_film(plan, height_px=job.height_px), sound=plan.sound)
@@ -83,7 +83,8 @@ def make_corpus(
         out: folder of the corpus; created if missing.
         films: number of films, each of 4 to 15 s.
         seed: seed of all randomness.
-        height_px: picture height in pixels; a picture with two puppets is twice as wide.
+        height_px: picture height in pixels; a picture with two puppets is twice as wide, one that shows the arms twice
+            as high and wide.
         execution: workers.
         progress: progress display; None for none.
 

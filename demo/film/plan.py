@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from xsheet.demo.film import sounds, voice
 from xsheet.demo.film.voice import Speech
 from xsheet.demo.puppet.act import motion_curves
+from xsheet.demo.puppet.identity import WAIST_SCALE, Identity, random_identity, seen_to_the_waist
 from xsheet.demo.puppet.pose import Motion
 from xsheet.demo.puppet.script import PlannedAction, plan_actions
+from xsheet.schemas import vocab
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_start_us, span_of_frames
 
 FilmKind = Literal[
@@ -58,11 +60,17 @@ class ShotPlan:
     speaker: int | None = None  # index of the cast member whose speech is in the sound
     backdrop_identity: int = 0  # identity whose background is drawn when there is no puppet
     flash: bool = False
+    framing: vocab.Framing = "head_shoulders"  # or upper_body: hands are in the picture
 
     @property
     def span(self) -> Span:
         """Time span in the film."""
         return span_of_frames(self.frames, CLIP_RATE)
+
+    def identity(self, member: CastMember) -> Identity:
+        """The puppet of a cast member, in the framing of the shot."""
+        near = random_identity(member.identity)
+        return seen_to_the_waist(near) if self.framing == "upper_body" else near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,6 +113,19 @@ def plan_film(index: int, *, seed: int, kind: FilmKind | None = None) -> FilmPla
             return _two_heads(rng, index, seed)
         case _:
             return _single_shot(rng, index, seed, kind)
+
+
+def with_arms_in_picture(film: FilmPlan) -> FilmPlan:
+    """The same film seen to the waist if one person talks and moves an arm; else the film itself."""
+    if film.kind != "talk":
+        return film
+    (shot,) = film.shots
+    (member,) = shot.cast_members
+    if not any(action.track in ("arm_left", "arm_right") for action in member.actions):
+        return film
+    motion = member.motion  # shifts are shares of the picture's height, so they shrink with the person
+    moved = replace(motion, shift_x=motion.shift_x * WAIST_SCALE, shift_y=motion.shift_y * WAIST_SCALE)
+    return replace(film, shots=(replace(shot, cast_members=(replace(member, motion=moved),), framing="upper_body"),))
 
 
 def _single_shot(rng: Generator, index: int, seed: int, kind: FilmKind) -> FilmPlan:

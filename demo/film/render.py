@@ -14,7 +14,7 @@ import numpy as np
 from xsheet.demo.film.plan import FilmPlan, ShotPlan
 from xsheet.demo.puppet.canvas import Picture
 from xsheet.demo.puppet.draw import Puppet, add_camera_noise, draw_backdrop, side_by_side
-from xsheet.demo.puppet.identity import random_identity
+from xsheet.demo.puppet.identity import WAIST_SCALE, random_identity
 
 FLASH_LUMA = 250
 MAX_FRAMES = 1 << 16
@@ -40,6 +40,8 @@ def render_film(plan: FilmPlan, *, height_px: int) -> Iterator[Picture]:
 def _render_shots(plan: FilmPlan, height_px: int) -> Iterator[Picture]:
     previous: Picture | None = None
     end = 0
+    if any(shot.framing == "upper_body" for shot in plan.shots):
+        height_px = 2 * round(0.5 * height_px / WAIST_SCALE)  # the face is as large as elsewhere
     columns = max(1, *(len(shot.cast_members) for shot in plan.shots))
     for shot in plan.shots:
         pictures = _render_shot(shot, height_px, columns=columns)
@@ -63,7 +65,7 @@ def _render_shot(shot: ShotPlan, size: int, *, columns: int) -> Iterator[Picture
     elif not shot.cast_members:
         yield from repeat(draw_backdrop(random_identity(shot.backdrop_identity).scene, size=size), len(shot.frames))
     else:
-        puppets = [Puppet(random_identity(head.identity), height_px=size) for head in shot.cast_members]
+        puppets = [Puppet(shot.identity(head), height_px=size) for head in shot.cast_members]
         for k in range(len(shot.frames)):
             yield side_by_side(
                 *(puppet.draw(head.motion.at(k)) for puppet, head in zip(puppets, shot.cast_members, strict=True))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from xsheet import __version__
 from xsheet.demo.film.plan import SAMPLES_PER_FRAME, CastMember, FilmPlan, ShotPlan
-from xsheet.demo.puppet.identity import Identity, random_identity
+from xsheet.demo.puppet.identity import Identity
 from xsheet.demo.puppet.script import PlannedAction, rest_phases
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id, sorted_phases
@@ -36,6 +36,7 @@ ACTION_PHRASES: dict[vocab.Action, str] = {
 }  # fmt: skip
 REPETITION_WORDS = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
 AMPLITUDE_WORDS = {1: "slightly", 3: "widely"}
+_SEEN_FROM: dict[vocab.Framing, str] = {"head_shoulders": "the chest", "upper_body": "the waist"}
 SPEED_WORDS = {1: "slowly", 3: "quickly"}
 FACE_HEIGHT, FACE_CENTRE = 0.8, 0.13
 """Height of the face from forehead to chin, and its centre below the eyes, in heights of the head with its hair: the
@@ -93,7 +94,7 @@ def _measures(plan: FilmPlan, shot: ShotPlan, column: int, source_id: str) -> Me
 
 def _signals(plan: FilmPlan, shot: ShotPlan, column: int, clip_id: str) -> Signals:
     member = shot.cast_members[column]
-    motion, scene = member.motion, random_identity(member.identity).scene
+    motion, scene = member.motion, shot.identity(member).scene
     voice = np.zeros(len(motion), np.float32)
     if shot.speaker == column and member.speech is not None:
         voice = _shift_frames(member.speech.voiced.astype(np.float32), plan.offset_frames)
@@ -132,7 +133,10 @@ def _shift_frames(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32
 
 
 def _annotation(plan: FilmPlan, shot: ShotPlan, member: CastMember, clip_id: str) -> Annotation:
-    run, base = truth_run(plan.seed), _base(random_identity(member.identity), speaking=member.speech is not None)
+    run, base = (
+        truth_run(plan.seed),
+        _base(shot.identity(member), speaking=member.speech is not None, framing=shot.framing),
+    )
     planned = (*member.actions, *rest_phases(member.actions, len(shot.frames)))
     phases = sorted_phases(_phase(i, one) for i, one in enumerate(planned))
     return Annotation(
@@ -181,14 +185,15 @@ def action_text(planned: PlannedAction) -> str:
     return ", ".join([text, *filter(None, style)])
 
 
-def _base(puppet: Identity, *, speaking: bool) -> Base:
+def _base(puppet: Identity, *, speaking: bool, framing: vocab.Framing) -> Base:
     subject = f"a drawn person with {puppet.appearance.hair} hair"
     scene = "a plain coloured wall"
     verb = "speaks" if speaking else "is silent"
+    seen = f"seen from {_SEEN_FROM[framing]} up"
     return Base(
-        text=f"A drawn person with {puppet.appearance.hair} hair {verb} in front of {scene}, seen from the chest up.",
+        text=f"A drawn person with {puppet.appearance.hair} hair {verb} in front of {scene}, {seen}.",
         subject=subject,
-        framing="head_shoulders",
+        framing=framing,
         scene=scene,
         camera="static",
         speaking="speaking" if speaking else "silent",

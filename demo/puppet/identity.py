@@ -3,7 +3,7 @@
 A function of the seed alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,9 @@ WALLS = (
     (210, 202, 190),
     (112, 128, 140),
 )
+
+WAIST_SCALE = 0.5
+"""Size of a person who is seen to the waist; of one seen to the shoulders it is 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,13 @@ def random_identity(seed: int) -> Identity:
     return Identity(
         seed=seed, proportions=_random_proportions(rng), appearance=_random_appearance(rng), scene=_random_scene(rng)
     )
+
+
+def seen_to_the_waist(identity: Identity) -> Identity:
+    """The same puppet from further away: raised hands are in the picture whole, hanging ones at its lower edge."""
+    scene = identity.scene
+    share = WAIST_SCALE * scene.head_share
+    return replace(identity, scene=replace(scene, head_share=share, eye_line=0.08 + 0.5 * share))
 
 
 def blend(a: Colour, b: Colour, share: float) -> Colour:

@@ -1,10 +1,14 @@
 """The ground truth of a film follows from its plan: spans, offsets, faults."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 
 from xsheet.demo.film import truth
-from xsheet.demo.film.plan import KIND_CYCLE, SAMPLES_PER_FRAME, film_kind, plan_film
+from xsheet.demo.film.plan import KIND_CYCLE, SAMPLES_PER_FRAME, film_kind, plan_film, with_arms_in_picture
+from xsheet.demo.film.render import render_film
+from xsheet.demo.puppet.draw import Puppet
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Measures, Signals
 
@@ -140,3 +144,32 @@ def test_a_phase_says_what_happens_in_words():
     }
     assert len(texts) > 30
     assert not [text for text in texts if "{" in text or "None" in text]
+
+
+def test_a_person_who_moves_an_arm_is_seen_with_the_hands_that_are_raised():
+    films = (plan_film(index, seed=0, kind="talk") for index in count())
+    plan = next(film for film in map(with_arms_in_picture, films) if film.shots[0].framing == "upper_body")
+    (shot,) = plan.shots
+    (member,) = shot.cast_members
+    puppet = Puppet(shot.identity(member), height_px=200)
+    raised = next(one for one in member.actions if one.action == "raise_hand")
+    wrist = puppet.joints(member.motion.at(raised.frames.stop - 1), raised.laterality)[2]
+    assert (wrist > 0).all()
+    assert (wrist < 200).all()
+
+
+def test_without_a_moving_arm_or_with_a_planted_fault_a_film_stays_as_it_is():
+    films = [plan_film(index, seed=0) for index in range(20)]
+    changed = [film for film in films if with_arms_in_picture(film) is not film]
+    assert {film.kind for film in changed} == {"talk"}
+    assert all(any("arm" in one.track for one in film.shots[0].cast_members[0].actions) for film in changed)
+
+
+def test_a_person_from_further_away_has_a_face_of_as_many_pixels():
+    near = plan_film(4, seed=0, kind="talk")
+    far = with_arms_in_picture(near)
+    (near_height, near_px), (far_height, far_px) = (
+        (rows(film, Signals)[0].head_height[0], next(render_film(film, height_px=96)).shape[0]) for film in (near, far)
+    )
+    assert far_height * far_px == pytest.approx(near_height * near_px, rel=0.02)
+    assert rows(far, Annotation)[0].base.framing == "upper_body"
