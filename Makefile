@@ -21,22 +21,23 @@ endif
 demo: $(READY)
 	$(BIN)/xsheet demo --out $(OUT)
 
-# Everything CI runs, with its ten slowest tests; types are checked beside them.
+# Everything CI runs but pyright, which keeps no cache and has a job of its own there, with its ten slowest tests; mypy
+# runs beside them.
 test: $(READY) lint
-	@$(MAKE) --no-print-directory --jobs=2 types suite
+	@$(MAKE) --no-print-directory --jobs=2 mypy suite
 
 # What fails runs once more, alone: on a busy machine a browser or a cluster can miss a time limit beside another test.
 suite: $(READY)
 	$(PYTEST) -m "not nightly" --durations=10 \
 	  || { test $$? = 1 && $(BIN)/python -m pytest -m "not nightly" --last-failed --last-failed-no-failures=none; }
 
-# Every night: also real clips in depth, fuzzing, an hour of requests to the review server, the wheel in an empty
-# environment; 200 examples per property.
+# Every night: also pyright, real clips in depth, fuzzing, an hour of requests to the review server, the wheel in an
+# empty environment; 200 examples per property.
 test-all: $(READY) lint types
 	XSHEET_REVIEW_SECONDS=3600 $(PYTEST) --hypothesis-profile=thorough --durations=10
 
-# Before every commit: about a minute, once mypy has its cache. pyright reads everything anew each time (a minute of
-# CPU), so `make test` runs it. Two processes: each imports all that it collects, and fast tests wait for nothing.
+# Before every commit: about a minute, once mypy has its cache. Two processes: each imports all that it collects, and
+# fast tests wait for nothing.
 check: $(READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint mypy fast
 

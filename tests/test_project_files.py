@@ -18,7 +18,7 @@ import xsheet
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "test-all", "bench", "contract", "docs"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "types", "test-all", "bench", "contract", "docs"])
 def test_make_has_the_target(target):
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
 

@@ -26,9 +26,9 @@ SIZE = wan2_2_ti2v_5b_config()
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> EncoderSettings:
     """Folders as one downloads them."""
-    from diffusers import AutoencoderKLWan
-
     library, folder = import_transformers(), tmp_path_factory.mktemp("weights")
+    from diffusers import AutoencoderKLWan  # after torchvision, which import_transformers prepares
+
     torch.manual_seed(0)
     vae = AutoencoderKLWan(
         base_dim=4, num_res_blocks=1, temperal_downsample=[False, True, True], z_dim=48, is_residual=True, patch_size=2,
