@@ -158,7 +158,7 @@ def test_an_import_that_kills_is_reported_with_its_log(go, planted, tmp_path, mo
 
 
 def test_no_library_that_workers_import_starts_a_thread_that_a_fork_would_lose():
-    # jemalloc's own thread starts again in a fork; see its option background_thread.
+    # jemalloc, which pyarrow brings, handles forks itself: a fork works without its background thread.
     code = """
         from pathlib import Path
         from xsheet.annotate.task import AnnotateTask

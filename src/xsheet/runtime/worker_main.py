@@ -17,6 +17,7 @@ import socket
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -70,6 +71,8 @@ class _StageFile:
 def fork_workers(control_fd: int, lifeline_fd: int) -> None:
     """Fork a worker for each request, and report exit codes, until the driver closes the socket. Returns in workers."""
     exit_with_driver(lifeline_fd)
+    # From 3.12 on Python warns of every other thread. There is one, of jemalloc in pyarrow, which knows forks.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     control = socket.socket(fileno=control_fd)
     workers = 0
     while select.select([control], [], [], None if workers else IDLE_S)[0]:
