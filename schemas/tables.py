@@ -59,7 +59,7 @@ RUNS = Table("runs", run.Run, (1, 0))
 ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=4_000, rows_per_group=50)
 FINDINGS = Table("findings", annotation.Finding, (1, 0), rows_per_group=1_000)
 REVIEWS = Table("reviews", annotation.Review, (1, 0))
-FEATURES = Table("features", clip.Feature, (1, 0))
+FEATURES = Table("features", clip.Feature, (1, 1))
 TABLES: tuple[Table[Any], ...] = (
     SOURCES, TIMELINES, TRACKS, FINGERPRINTS, NEAR_DUPLICATES, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS, WORDS, SPLITS,
     RUNS, ANNOTATIONS, FINDINGS, REVIEWS, FEATURES,

@@ -37,7 +37,8 @@ class AuditSummary:
     gate: GateSection
     accepted: int
     rejected: Mapping[str, int]
-    planted_actions: tuple[PhaseScore, ...]  # of the accepted clips
+    planted_actions: tuple[PhaseScore, ...]  # of the accepted clips, those in the picture
+    hidden_actions: int = 0  # planted actions of arms below the picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ def collect_report(
     """Read, decode and count; `samples` is the folder of the samples, `seconds` the time of each step."""
     folder, accepted = workflow.set_folder, workflow.acceptance
     layer = None if accepted is None else accepted.layer
+    planted, hidden = ([], 0) if layer is None else score_planted_actions(folder, layer, corpus)
     with tempfile.TemporaryDirectory(prefix="xsheet-page-") as scratch:
         return DemoReport(
             films=tuple(_film_reports(film_outcomes(folder, corpus))),
@@ -85,7 +87,8 @@ def collect_report(
                 gate=build_gate_section(accepted.audit),
                 accepted=accepted.accepted_count,
                 rejected=accepted.rejection_counts,
-                planted_actions=() if layer is None else tuple(score_planted_actions(folder, layer, corpus)),
+                planted_actions=tuple(planted),
+                hidden_actions=hidden,
             ),
             training=None
             if workflow.training is None

@@ -13,7 +13,7 @@ from xsheet.demo.page.films import EmbeddedVideo, embed_video, frame_strip
 from xsheet.pages.clips import file_names
 from xsheet.pages.time_axis import TimeAxis
 from xsheet.schemas import tables
-from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip, Measures
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.time import Span
@@ -107,14 +107,21 @@ def planted_annotations(clips: Sequence[Clip], corpus: Path) -> Mapping[str, Ann
     }
 
 
-def score_planted_actions(set_folder: Path, layer: LayerRun, corpus: Path) -> list[PhaseScore]:
-    """Score every planted action of the annotated clips against the annotation."""
+def score_planted_actions(set_folder: Path, layer: LayerRun, corpus: Path) -> tuple[list[PhaseScore], int]:
+    """Score the planted actions of the annotated clips, and count those of arms below the picture, which it hides."""
     clips = {clip.clip_id: clip for clip in tables.iter_records(set_folder, tables.CLIPS)}
     annotations = {row.clip_id: row for row in layer.read()}
     planted = planted_annotations([clips[clip_id] for clip_id in annotations], corpus)
-    return [
-        score for clip_id, truth in planted.items() for score in score_phases(truth.phases, annotations[clip_id].phases)
-    ]
+    scores, hidden = [], 0
+    for clip_id, truth in planted.items():
+        shown = [phase for phase in truth.phases if not _is_below_picture(phase, truth)]
+        hidden += len(truth.phases) - len(shown)
+        scores += score_phases(shown, annotations[clip_id].phases)
+    return scores, hidden
+
+
+def _is_below_picture(phase: Phase, truth: Annotation) -> bool:
+    return phase.track in ("arm_left", "arm_right") and truth.base is not None and truth.base.framing != "upper_body"
 
 
 def _person_axis_input(person: NewPerson) -> AxisInput:
