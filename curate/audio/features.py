@@ -78,7 +78,7 @@ def audio_features(
     if sound.shape != (frames * SAMPLES_PER_FRAME,):
         raise ValueError(f"expected {frames} frames × {SAMPLES_PER_FRAME} samples, got shape {sound.shape}")
     power = np.concatenate([np.mean(np.square(b, dtype=np.float64), axis=1) for b in _blocks(sound)] or [np.zeros(0)])
-    voice = silero_voice(sound) if settings.voice_detector == "silero" else harmonic_voice(sound)
+    voice = voice_probability(sound, settings=settings)
     mouth_open, mouth_wide = predict_mouth(sound, voice)
     return {
         "voice": array_to_series(voice),
@@ -89,6 +89,11 @@ def audio_features(
         "silent": array_to_series(_frame_shares(sound == 0)),
         "music": array_to_series(music(sound)),
     }
+
+
+def voice_probability(sound: Samples, *, settings: AudioFeatureSettings = DEFAULT_SETTINGS) -> Floats:
+    """(frames,) probability of voice by the detector of the settings; `sound` as in audio_features."""
+    return silero_voice(sound) if settings.voice_detector == "silero" else harmonic_voice(sound)
 
 
 def voice_detector_name(settings: AudioFeatureSettings = DEFAULT_SETTINGS) -> str:

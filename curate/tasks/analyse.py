@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from xsheet.curate.audio.features import VOICE_THRESHOLD, audio_features, voice_detector_name
+from xsheet.curate.audio.features import VOICE_THRESHOLD, audio_features, voice_detector_name, voice_probability
 from xsheet.curate.audio.music import MusicDetector, open_music_detector
 from xsheet.curate.dedup.fingerprint import FingerprintAnalyser
 from xsheet.curate.faces.tracker import FaceTracker
@@ -103,11 +103,13 @@ class AnalysisTask:
         for track in tracks:
             one_track = limits.model_copy(update={"audio_track": track})
             with open_media(path.path, root=path.root, limits=one_track) as media:
-                features = self._audio_features(media.sound(), media.frame_count_at_clip_rate)
-            voiced[track] = _voiced_frames(features)
+                sound = media.sound()
+            if sound is not None:  # the voice only; the track that is chosen is measured in full
+                voice = voice_probability(sound, settings=self._settings.sound)
+                voiced[track] = int((voice > VOICE_THRESHOLD).sum())
         if not voiced:
             return limits
-        chosen = next(track for track in tracks if 2 * voiced[track] >= max(voiced.values()))
+        chosen = next(track for track in voiced if 2 * voiced[track] >= max(voiced.values()))
         return limits.model_copy(update={"audio_track": chosen})
 
     def _audio_features(self, sound: Samples | None, frames: int) -> dict[str, Series]:

@@ -102,6 +102,33 @@ def film(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def film_with_tracks(tmp_path: Path) -> Callable[..., Path]:
+    """Write a film of several sounds, 16 kHz mono; at most one track is flagged as default."""
+
+    def write(sounds: Sequence[NDArray[np.float32]], *, default: int | None = None) -> Path:
+        path = tmp_path / "tracks.mkv"
+        with av.open(str(path), "w", format="matroska") as out:
+            video = out.add_stream("libx264", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            tracks = [out.add_stream("aac", rate=16_000, layout="mono") for _ in sounds]
+            for k, track in enumerate(tracks):
+                track.disposition = av.stream.Disposition.default if k == default else av.stream.Disposition(0)
+            for k in range(len(sounds[0]) // 640):
+                frame = av.VideoFrame.from_ndarray(grey(25, (64, 48)), format="rgb24")
+                frame.pts, frame.time_base = k, Fraction(1, 25)
+                out.mux(video.encode(frame))
+            for sound, track in zip(sounds, tracks, strict=True):
+                frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 16_000, 0
+                out.mux(track.encode(frame))
+            for stream in (video, *tracks):
+                out.mux(stream.encode(None))
+        return path
+
+    return write
+
+
+@pytest.fixture
 def film_index() -> Callable[[NDArray[np.uint8]], int]:
     """Which frame of a film, modulo 60, a picture shows."""
     return index_of

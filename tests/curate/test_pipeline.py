@@ -174,8 +174,9 @@ def test_redecide_reports_changes_without_decoding(a_set, tmp_path):
     assert redecide(copy, settings()).newly_kept.clips == stricter.newly_rejected.clips
 
 
-def test_a_change_of_candidates_decodes_nothing_and_equals_segment(a_set, corpus, tmp_path):
-    changed = settings("analysis.candidates.trim_frames=6", "analysis.sync.max_offset_frames=12")
+def test_a_change_of_shots_candidates_and_lips_decodes_nothing_and_equals_segment(a_set, corpus, tmp_path):
+    changed = settings("analysis.shots.content_threshold=30", "analysis.candidates.trim_frames=6",
+                       "analysis.sync.max_offset_frames=12")  # fmt: skip
     for name in ("ran", "segmented"):
         shutil.copytree(a_set, tmp_path / name)
     contexts = [

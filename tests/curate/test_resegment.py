@@ -32,15 +32,18 @@ def settings(*overrides: str) -> CurateSettings:
 
 @pytest.fixture
 def analysed(tmp_path: Path) -> Path:
-    """A set of two films with a cut in the middle and one face, as the decode leaves it."""
-    folder = tmp_path / "set"
+    return write_analysed(tmp_path / "set", films=2)
+
+
+def write_analysed(folder: Path, *, films: int) -> Path:
+    """A set of films with a cut in the middle and one face, as the decode leaves it."""
     create_set(folder, "planted")
     rng, store, sources = np.random.default_rng(0), ResultStore(folder, "analysis"), []
 
     def noise(mean: float, deviation: float) -> tuple[float, ...]:
         return tuple(rng.normal(mean, deviation, FRAMES))
 
-    for index in range(2):
+    for index in range(films):
         source = SourceVideo(
             source_id=f"src_{index}", path=f"{index}.mp4", status="ok", width=640, height=480,
             analysis_key=key_of(index),
@@ -99,6 +102,27 @@ def test_changes_are_counted_and_clips_of_other_candidates_leave(analysed: Path)
     assert len({row.shot_id for row in tables.iter_records(analysed, tables.MEASURES)}) == 2
     verdicts = {row.clip_id for row in tables.iter_records(analysed, tables.VERDICTS)}
     assert verdicts == {row.clip_id for row in tables.iter_records(analysed, tables.MEASURES)}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("change", "counted"),
+    [
+        ("analysis.shots.content_threshold=40 analysis.shots.adaptive_min_content=40", "shots_removed"),
+        ("analysis.candidates.trim_frames=10", "candidates_moved"),
+        ("analysis.sync.max_offset_frames=3", "candidates_rescored"),
+    ],
+)
+def test_a_thousand_sources_change_without_a_decode(change: str, counted: str, tmp_path: Path):
+    folder = write_analysed(tmp_path / "set", films=1000)
+    segment(folder)
+    decodes = ResultStore(folder, "analysis")
+    before = {key_of(index): decodes.find(key_of(index)) for index in range(1000)}
+    changed = segment(folder, *change.split())
+    assert (changed.sources, changed.counts[counted]) == (1000, 2000)
+    again = ResultStore(folder, "analysis")
+    assert {key: again.find(key) for key in before} == before
+    assert not list(tmp_path.rglob("*.mp4"))  # nor was there anything to decode
 
 
 @pytest.mark.slow

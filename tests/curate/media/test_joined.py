@@ -79,40 +79,19 @@ def test_frames_after_a_decoding_error_are_marked_up_to_the_next_key_frame(film,
     assert any(marked)
 
 
-def write_tracks(path: Path, levels: list[float], default: int | None) -> Path:
-    """A film whose audio tracks have different levels; `default` is flagged."""
-    with av.open(str(path), "w", format="matroska") as out:
-        video = out.add_stream("libx264", rate=25)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        tracks = [out.add_stream("aac", rate=16_000, layout="mono") for _ in levels]
-        for k, track in enumerate(tracks):
-            track.disposition = av.stream.Disposition.default if k == default else av.stream.Disposition(0)
-        for k in range(50):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 100, np.uint8), format="rgb24")
-            frame.pts, frame.time_base = k, Fraction(1, 25)
-            out.mux(video.encode(frame))
-        for level, track in zip(levels, tracks, strict=True):
-            frame = av.AudioFrame.from_ndarray(tone(level)[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 16_000, 0
-            out.mux(track.encode(frame))
-        for stream in (video, *tracks):
-            out.mux(stream.encode(None))
-    return path
-
-
 @pytest.mark.parametrize(
     ("default", "chosen", "track"), [(1, None, 1), (0, None, 0), (None, None, 0), (0, 1, 1)],
 )  # fmt: skip
-def test_the_setting_then_the_default_flag_choose_the_audio_track(default, chosen, track, tmp_path):
-    path = write_tracks(tmp_path / "tracks.mkv", [0.2, 0.6], default)
+def test_the_setting_then_the_default_flag_choose_the_audio_track(default, chosen, track, film_with_tracks, tmp_path):
+    path = film_with_tracks([tone(0.2), tone(0.6)], default=default)
     with open_media(path, root=tmp_path, limits=MediaLimits(audio_track=chosen)) as media:
         assert media.source.audio_track == track
         assert loudness(media.sound())[1] == pytest.approx([0.2, 0.6][track], abs=0.1)
         assert media.undecided_audio_tracks == ((0, 1) if default is None else ())
 
 
-def test_a_track_that_is_not_there_is_named(tmp_path):
-    path = write_tracks(tmp_path / "tracks.mkv", [0.2], None)
+def test_a_track_that_is_not_there_is_named(film_with_tracks, tmp_path):
+    path = film_with_tracks([tone(0.2)])
     with pytest.raises(MediaError, match=r"expected video track 3, got 1 video tracks"):
         probe(path, root=tmp_path, limits=MediaLimits(video_track=3))
 

@@ -166,6 +166,33 @@ def test_streaming_gives_the_same_distances_as_the_whole_film_at_once(net: SyncN
     assert np.allclose(analyser.track_distances(box_track(30))[: voice.windows], at_once, atol=1e-4)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("batch_size", [8, 64])
+def test_a_cuda_device_gives_the_distances_of_the_cpu(net: SyncNet, pickled: Path, sound, batch_size: int):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    weights = pickled.with_name("syncnet_v2.safetensors")
+    settings = SyncNetNetworkSettings(device="cuda", batch_size=batch_size)
+    on_card = SyncNet(weights, settings=settings)
+    on_card.open()
+    scores = [film_distances(network, sound) for network in (net, on_card)]
+    # TF32 is off in matrix products by default, but on in convolutions: three digits.
+    assert np.allclose(scores[0], scores[1], rtol=2e-3, atol=1e-3, equal_nan=True)
+    at = [syncnet_score(one[:50], np.ones(50, bool), scorer="n") for one in scores]
+    assert at[0].offset_frames == at[1].offset_frames
+
+
+def film_distances(network: SyncNet, sound: np.ndarray) -> np.ndarray:
+    """(FRAMES, lags) distances of a film of noise with one face that stands still."""
+    analyser = SyncNetAnalyser(network, sound)
+    for index, rgb in enumerate(noise_film()):
+        analyser.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
+    analyser.close()
+    return analyser.track_distances(box_track(FRAMES))
+
+
 @pytest.mark.slow
 def test_a_track_is_scored_over_a_span(net: SyncNet, sound):
     analyser = SyncNetAnalyser(net, sound)
