@@ -1,9 +1,11 @@
 """Cost of curation: by step, compared with a chain of separate tools on the same film, and memory on a long film.
 
-    python benchmarks/curate.py [cost|memory] [--clip FILE] [--models DIR] [--rounds N]
+    python benchmarks/curate.py [cost|memory] [--clip FILE] [--models DIR] [--rounds N] [--keep DIR]
 
 Prints Markdown tables for docs/log/. CPU is user + system of this process with all its threads, per minute of film;
-medians of all rounds of one run. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one.
+medians of all rounds. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one. --keep keeps the
+film and every finished round, and a later run with the same versions of the tasks adds to them up to --rounds: minutes
+on a busy machine need not follow each other.
 
 The chain does the steps of LatentSync's preparation, or less: resample the film to 25 fps (x264 defaults, like a plain
 ffmpeg call), run PySceneDetect, cut and encode all shots with the options of its split-video, detect and mesh faces in
@@ -12,12 +14,12 @@ and no scores. Neither side runs SyncNet.
 """
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain as chained
@@ -41,7 +43,7 @@ from xsheet.curate.media.image import Rgb, fit_size
 from xsheet.curate.media.reader import open_media, probe
 from xsheet.curate.media.thumbnails import ThumbnailCollector
 from xsheet.curate.picture.quality import PictureAnalyser
-from xsheet.curate.pipeline import RunContext
+from xsheet.curate.pipeline import RunContext, task_versions
 from xsheet.curate.result_tables import with_analysis
 from xsheet.curate.settings import CurateSettings
 from xsheet.curate.shots.scores import CutScoreAnalyser
@@ -73,7 +75,8 @@ ANALYSERS = (
     "ThumbnailCollector",
     "FaceTracker",
 )
-Spent = dict[str, list[float]]
+Round = dict[str, Any]
+"""CPU seconds per minute by step, and a sentence about the film."""
 
 
 def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 1, preset: str = "medium") -> None:
@@ -124,11 +127,11 @@ def widened(rgb: Rgb, size: tuple[int, int]) -> Rgb:
     return np.asarray(cv2.copyMakeBorder(square, 0, 0, side, side, cv2.BORDER_REPLICATE), np.uint8)
 
 
-def timed(spent: Spent, name: str, minutes: float, work: Callable[[], Any]) -> Any:
+def timed(spent: Round, name: str, minutes: float, work: Callable[[], Any]) -> Any:
     """Run the work and record its CPU seconds per minute."""
     start = time.process_time()
     result = work()
-    spent[name].append((time.process_time() - start) / minutes)
+    spent[name] = (time.process_time() - start) / minutes
     return result
 
 
@@ -144,7 +147,7 @@ def analyse(job: Item, models: Path | None) -> None:
     task(job)
 
 
-def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spent) -> None:
+def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Round) -> None:
     """Measure decoding, each analyser alone on decoded frames, audio, and the task that includes all."""
     with open_media(film, root=film.parent) as media:
         size = fit_size(*media.size, long_side=SETTINGS.analysis.long_side_px)
@@ -178,7 +181,7 @@ def followed(shown: list[Frame], models: Path | None) -> list[FaceTrack]:
         return watched(watcher, shown).tracks("src_benchmark")
 
 
-def write(jobs: list[Item], spent: Spent) -> None:
+def write(jobs: list[Item], spent: Round) -> None:
     """Export every candidate, per minute of clip: with and without body tracking."""
     minutes = kept_minutes(jobs)
     for name, body in (("ExportTask", SETTINGS.export.pose), ("ExportTask without body", None)):
@@ -186,7 +189,7 @@ def write(jobs: list[Item], spent: Spent) -> None:
         timed(spent, name, minutes, lambda task=task: [task(job) for job in jobs])
 
 
-def chain(film: Path, folder: Path, minutes: float, spent: Spent) -> None:
+def chain(film: Path, folder: Path, minutes: float, spent: Round) -> None:
     """Run separate tools one after the other, with files between them."""
     even = folder / "resampled.mp4"
     timed(spent, "chain: resample to 25 fps", minutes, lambda: resample(film, even))
@@ -247,13 +250,33 @@ def crop(shot: Path) -> Path:
     return out
 
 
-def cost_table(clip: Path | None, models: Path | None, *, rounds: int) -> None:
+def cost_table(clip: Path | None, models: Path | None, *, rounds: int, keep: Path | None) -> None:
     """Print CPU seconds per minute by step, and the ratios."""
-    spent: Spent = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        film, out = clip or Path(folder) / "film.mp4", Path(folder) / "set"
-        if clip is None:
-            write_film(film, stories=4, size=(1280, 720))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        stored = kept_rounds(folder)
+        if len(stored) < rounds:
+            stored += measured_rounds(clip or folder / "film.mp4", models, folder=folder, count=rounds - len(stored))
+    print_cost({name: statistics.median(one[name] for one in stored) for name in stored[0] if name != "film"})
+    ratios = ", ".join(f"{one['AnalysisTask'] / one['bare decode']:.2f} and {chain_ratio(one):.2f}" for one in stored)
+    print(f"\nBy round: measure by bare decode and chain by ours are {ratios}. {stored[-1]['film']}")
+
+
+def kept_rounds(folder: Path) -> list[Round]:
+    """The rounds of this code that a folder holds."""
+    path = folder / "rounds.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [one["spent"] for one in map(json.loads, lines) if one["versions"] == task_versions()]
+
+
+def measured_rounds(film: Path, models: Path | None, *, folder: Path, count: int) -> list[Round]:
+    """Measure so many rounds, and keep each as it ends."""
+    if not film.exists():
+        write_film(film, stories=4, size=(1280, 720))
+    done: list[Round] = []
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        out = Path(temporary) / "set"
         given = [InputFile(path=str(film), root=film.parent)]
         where = RunContext(set_folder=out, execution=Execution(), models=models, shows_progress=False)
         sources = probe_sources(given, limits=SETTINGS.analysis.media, **where.step_arguments("probe"))
@@ -265,18 +288,23 @@ def cost_table(clip: Path | None, models: Path | None, *, rounds: int) -> None:
         task = SegmentTask(SETTINGS.analysis.segment)
         clips = clip_items(jobs, segments, run_task(task, segments, **where.step_arguments("segment")), out)
         minutes = (sources[0].duration_us or 0) / 60e6
-        for _ in range(rounds):
+        for _ in range(count):
+            spent: Round = {}
             timed(spent, "probe", minutes, lambda: probe(film, root=film.parent))
             ours(film, jobs[0], models, minutes, spent)
             write(clips, spent)
-            chain(film, Path(folder), minutes, spent)
-        kept = kept_minutes(clips)
-        size = megabytes(out / "media")
-        analysis_mb, thumbnails_mb = megabytes(out / ".commits/analysis"), megabytes(out / "thumbnails")
-    print_cost({name: statistics.median(values) for name, values in spent.items()})
-    print(f"\n{60 * minutes:.1f} s of film, {len(clips)} candidates of {60 * kept:.1f} s. Per kept minute "
-          f"{size / kept:.2f} MB; per hour of source {60 * analysis_mb / minutes:.1f} MB of results before Parquet, "
-          f"{60 * thumbnails_mb / minutes:.1f} MB of thumbnails.")  # fmt: skip
+            chain(film, Path(temporary), minutes, spent)
+            kept, size = kept_minutes(clips), megabytes(out / "media")
+            analysis_mb, thumbnails_mb = megabytes(out / ".commits/analysis"), megabytes(out / "thumbnails")
+            spent["film"] = (
+                f"{60 * minutes:.1f} s of film, {len(clips)} candidates of {60 * kept:.1f} s. Per kept minute "
+                f"{size / kept:.2f} MB; per hour of source {60 * analysis_mb / minutes:.1f} MB of results before "
+                f"Parquet, {60 * thumbnails_mb / minutes:.1f} MB of thumbnails."
+            )
+            done.append(spent)
+            with (folder / "rounds.jsonl").open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"versions": task_versions(), "spent": spent}) + "\n")
+    return done
 
 
 def clip_items(jobs: list[Item], segments: list[Item], segmented: RunResults, out: Path) -> list[Item]:
@@ -308,7 +336,13 @@ def megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def print_cost(cost: dict[str, float]) -> None:
+def chain_ratio(cost: Round, name: str = "ExportTask") -> float:
+    """The chain by ours, with a fifth of the minutes kept."""
+    chained_s = sum(seconds for step, seconds in cost.items() if step.startswith("chain"))
+    return float(chained_s / (cost["probe"] + cost["AnalysisTask"] + KEPT_SHARE * cost[name]))
+
+
+def print_cost(cost: Round) -> None:
     """Print the table and the ratios."""
     print("| step | CPU s per minute | with decode |\n|---|---|---|")
     for name, seconds in cost.items():
@@ -321,7 +355,10 @@ def print_cost(cost: dict[str, float]) -> None:
     print(f"AnalysisTask is {cost['AnalysisTask'] / parts:.2f} × decode + the analysers alone.")
     for name in ("ExportTask", "ExportTask without body"):
         mine = cost["probe"] + cost["AnalysisTask"] + KEPT_SHARE * cost[name]
-        print(f"With {name} on {KEPT_SHARE:.0%}: {mine:.2f} s per minute; the chain takes {both / mine:.2f} × as much.")
+        print(
+            f"With {name} on {KEPT_SHARE:.0%}: {mine:.2f} s per minute; the chain takes "
+            f"{chain_ratio(cost, name):.2f} × as much."
+        )
     # The whole step of the chain is subtracted, including its decode and encode, so the ratio favours the chain.
     apart = mine - cost["FaceTracker"] - cost["sound: listen"]
     rest = both - cost["chain: faces, crops"]
@@ -361,11 +398,13 @@ if __name__ == "__main__":
     parser.add_argument("--clip", type=Path, help="video to use instead of the drawn film")
     parser.add_argument("--models", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="folder of the film and the finished rounds")
     options = parser.parse_args()
     if options.part == "measure":
         measure_once(options.clip.absolute(), options.models)
     if options.part in (None, "cost"):
-        cost_table(options.clip and options.clip.absolute(), options.models, rounds=options.rounds)
+        clip = options.clip and options.clip.absolute()
+        cost_table(clip, options.models, rounds=options.rounds, keep=options.keep and options.keep.absolute())
     if options.part in (None, "memory"):
         print()
         memory_table(options.models)
