@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.curate.media.frames import Frame
+from xsheet.curate.media.frames import Picture
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.series import array_to_series, series_to_array
 from xsheet.schemas.clip import Signals
@@ -43,7 +43,7 @@ class FlowAnalyser:
     def __init__(self) -> None:
         self._pictures: list[Luma] = []
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: Picture) -> None:
         """Keep the next frame, reduced: some 20 kB. Only every second one is compared; the others stand for it."""
         is_compared = len(self._pictures) % _STRIDE == 0
         self._pictures.append(reduced_luma(frame.rgb) if is_compared else self._pictures[-1])

@@ -33,7 +33,7 @@ from xsheet.curate.body.networks import (
     create_hand_network,
     create_pose_network,
 )
-from xsheet.curate.media.frames import Frame
+from xsheet.curate.media.frames import Picture
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.series import array_to_series, series_to_array
 from xsheet.schemas.clip import Signals
@@ -123,7 +123,7 @@ class PoseAnalyser:
         """The networks, with versions or hashes; after open."""
         return "; ".join(network.name for network in (self._pose, self._hands) if network is not None)
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: Picture) -> None:
         """Process the next frame."""
         self._indices.append(frame.index)
         if (len(self._indices) - 1) % self._settings.frame_stride == 0:

@@ -6,8 +6,8 @@ A crop is (x0, y0, x1, y1) as shares of the picture. Positions of tracks are in 
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xsheet.curate.media.planes import Plane, join_planes, split_planes
 from xsheet.schemas.columns import Series
 from xsheet.schemas.source import FaceTrack, Timeline
 
@@ -31,16 +31,18 @@ def is_inside_crop(track: FaceTrack, crop: Crop | None, *, aspect: float) -> boo
     return bool(x0 <= x <= x1 and y0 <= y <= y1)
 
 
-def crop_picture(rgb: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
-    """The part of a picture (height, width, 3) inside the crop, with an even width and height of at least 2."""
-    height, width = rgb.shape[:2]
+def crop_planes(planes: Plane, crop: Crop) -> Plane:
+    """The part of an I420 picture (height × 3/2, width) inside the crop, with even edges and sides of at least 2."""
+    luma, *chroma = split_planes(planes)
+    height, width = luma.shape
     left, right = _even_range(crop[0], crop[2], width)
     top, bottom = _even_range(crop[1], crop[3], height)
-    return np.ascontiguousarray(rgb[top:bottom, left:right])
+    parts = [plane[top // 2 : bottom // 2, left // 2 : right // 2] for plane in chroma]
+    return join_planes([luma[top:bottom, left:right], *parts])
 
 
 def _even_range(start: float, end: float, size: int) -> tuple[int, int]:
-    first = min(round(start * size), size - 2)
+    first = min(round(start * size), size - 2) // 2 * 2
     length = max(2, (min(round(end * size), size) - first) // 2 * 2)
     return first, first + length
 

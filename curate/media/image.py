@@ -11,7 +11,16 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from xsheet.curate.media.planes import BT601, BT709, has_planes, planes_to_rgb
+from xsheet.curate.media.planes import (
+    BT601,
+    BT709,
+    Plane,
+    has_planes,
+    join_planes,
+    planes_to_clip,
+    planes_to_rgb,
+    rgb_to_planes,
+)
 from xsheet.curate.media.tone_map import HLG, PQ, tone_map
 
 Rgb = NDArray[np.uint8]
@@ -38,8 +47,8 @@ class PictureTransform:
         """Whether width and height are exchanged."""
         return self.clockwise_deg % 180 != 0
 
-    def apply(self, picture: Rgb) -> Rgb:
-        """Return the upright picture (height, width, 3) as a view."""
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the upright picture or plane (height, width, ...) as a view."""
         rotated = np.rot90(picture, k=-self.clockwise_deg // 90)
         return rotated[:, ::-1] if self.is_mirrored else rotated
 
@@ -83,7 +92,7 @@ def is_same_shape(aspect: float, reference: float) -> bool:
 
 
 class FrameRenderer:
-    """Converts decoded frames to upright RGB of one size; reuses its scaler."""
+    """Converts decoded frames to upright pictures of one size; reuses its scaler."""
 
     def __init__(self, size: tuple[int, int], *, transform: PictureTransform) -> None:
         self._transform = transform
@@ -98,6 +107,14 @@ class FrameRenderer:
         if not is_same_shape(frame.width / frame.height, self._shape):
             return self._finish(self._between_bars(frame))
         return self._finish(self._convert(frame, width, height))
+
+    def planes(self, frame: VideoFrame) -> Plane:
+        """Return I420 (height × 3/2, width) as a clip stores it: BT.601, limited range; for even sizes."""
+        self._shape = self._shape or frame.width / frame.height
+        if not (is_same_shape(frame.width / frame.height, self._shape) and _is_plain(frame)):
+            return rgb_to_planes(self(frame))
+        planes = planes_to_clip(frame, self._coded_size, default_matrix=_guess_matrix(frame), scaler=self._scaler)
+        return join_planes([self._transform.apply(plane) for plane in planes])
 
     def _finish(self, picture: Rgb) -> Rgb:
         rgb = np.ascontiguousarray(self._transform.apply(picture))
@@ -119,13 +136,11 @@ class FrameRenderer:
         return canvas
 
     def _convert(self, frame: VideoFrame, width: int, height: int) -> Rgb:
-        is_hd = frame.height >= _HD_HEIGHT
-        is_hdr = frame.color_trc in (PQ, HLG)
-        full_size = frame.interlaced_frame and frame.height >= _MIN_FIELD_LINES
-        if has_planes(frame) and not is_hdr and not full_size:
-            matrix = BT709 if is_hd else BT601
+        matrix = _guess_matrix(frame)
+        if _is_plain(frame):
             return planes_to_rgb(frame, (width, height), default_matrix=matrix, scaler=self._scaler)
-        guess = Colorspace.ITU709 if is_hd else Colorspace.ITU601
+        is_hdr, full_size = _is_hdr(frame), _has_fields(frame)
+        guess = Colorspace.ITU709 if matrix == BT709 else Colorspace.ITU601
         flat = self._scaler.reformat(
             frame,
             width=frame.width if full_size else width,
@@ -144,3 +159,21 @@ class FrameRenderer:
             field = np.ascontiguousarray(picture[::2])
             return np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         return picture
+
+
+def _guess_matrix(frame: VideoFrame) -> int:
+    """H.273 matrix of a frame that states none."""
+    return BT709 if frame.height >= _HD_HEIGHT else BT601
+
+
+def _is_plain(frame: VideoFrame) -> bool:
+    """Whether the planes of a frame can be converted one by one."""
+    return has_planes(frame) and not _is_hdr(frame) and not _has_fields(frame)
+
+
+def _is_hdr(frame: VideoFrame) -> bool:
+    return frame.color_trc in (PQ, HLG)
+
+
+def _has_fields(frame: VideoFrame) -> bool:
+    return bool(frame.interlaced_frame and frame.height >= _MIN_FIELD_LINES)

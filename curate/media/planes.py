@@ -4,6 +4,8 @@ Colours: ITU-T H.273. Results agree with swscale's exact conversion within a lev
 (docs/log/curate.md#cost).
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
@@ -19,6 +21,7 @@ _LUMA_WEIGHTS = {  # of red and blue, by H.273 matrix
     1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593),
 }  # fmt: skip
 BT601, BT709 = 6, 1
+_SAME_AS_BT601 = (5, BT601)
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 # Half the cost of OpenCV's area averaging, but for factors 1 and 2.
 _SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -44,9 +47,52 @@ def planes_to_rgb(
     if (frame.width, frame.height) not in (size, (2 * size[0], 2 * size[1])):
         frame = scaler.reformat(frame, width=size[0], height=size[1], interpolation=_SCALING, threads=1)
     yuv = cv2.merge([_resized(plane, size) for plane in _planes(frame)])
-    is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-    matrix = frame.colorspace if frame.colorspace in _LUMA_WEIGHTS else default_matrix
+    matrix, is_full = _colours(frame, default_matrix)
     return np.asarray(cv2.transform(yuv, _to_rgb_matrix(matrix, is_full=is_full)), np.uint8)
+
+
+def planes_to_clip(
+    frame: VideoFrame, size: tuple[int, int], *, default_matrix: int, scaler: VideoReformatter
+) -> list[Plane]:
+    """Y (height, width), U and V (half of both) of a clip: BT.601, limited range. Arguments as in `planes_to_rgb`.
+
+    Luma and chroma are converted where they are, without a detour over RGB in full size; both sides are even.
+    """
+    half = (size[0] // 2, size[1] // 2)
+    if (frame.width, frame.height) not in (size, (2 * size[0], 2 * size[1])):
+        frame = scaler.reformat(frame, width=size[0], height=size[1], interpolation=_SCALING, threads=1)
+    luma, *chroma = _planes(frame)
+    luma = _resized(luma, size)
+    if len(chroma) == 1:  # interleaved
+        chroma = list(cv2.split(chroma[0]))
+    chroma = [_resized(plane, half) for plane in chroma]
+    matrix, is_full = _colours(frame, default_matrix)
+    if not is_full and matrix in _SAME_AS_BT601:
+        return [luma, *chroma]
+    linear = _to_yuv_matrix(BT601) @ np.vstack([_to_rgb_matrix(matrix, is_full=is_full), (0, 0, 0, 1)])
+    merged = cv2.merge(chroma)
+    # What luma owes to chroma, at most 40 levels, in half levels about 128: interpolating bytes is quick.
+    share = cv2.transform(merged, np.array([(*2 * linear[0, 1:3], 2 * linear[0, 3] + 128)]))
+    share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
+    mixed = np.asarray(cv2.addWeighted(luma, linear[0, 0], share, 0.5, -64), np.uint8)
+    return [mixed, *cv2.split(cv2.transform(merged, linear[1:, 1:]))]
+
+
+def clip_to_rgb(planes: Plane) -> NDArray[np.uint8]:
+    """RGB (height, width, 3) of I420 as in a clip; chroma is repeated and not interpolated."""
+    return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8)
+
+
+def join_planes(planes: Sequence[Plane]) -> Plane:
+    """I420 (height × 3/2, width) of Y, U and V."""
+    height, width = planes[0].shape
+    return np.concatenate([plane.ravel() for plane in planes]).reshape(height * 3 // 2, width)
+
+
+def split_planes(picture: Plane) -> list[Plane]:
+    """Y (height, width), U and V (half of both) of I420 with even sides, as views."""
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    return [picture[:height], *picture[height:].reshape(2, height // 2, width // 2)]
 
 
 def rgb_to_planes(rgb: NDArray[np.uint8]) -> Plane:
@@ -58,6 +104,12 @@ def rgb_to_planes(rgb: NDArray[np.uint8]) -> Plane:
     chroma = cv2.split(cv2.transform(half, _to_yuv_matrix(BT601)))[1:]
     planes[height:] = np.reshape(chroma, (height // 2, width))
     return planes
+
+
+def _colours(frame: VideoFrame, default_matrix: int) -> tuple[int, bool]:
+    """H.273 matrix, and whether the range is full."""
+    is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+    return (frame.colorspace if frame.colorspace in _LUMA_WEIGHTS else default_matrix), is_full
 
 
 def _planes(frame: VideoFrame) -> list[Plane]:

@@ -43,8 +43,8 @@ from xsheet.curate.media.container import (
     ticks_to_us,
     undecided_audio_tracks,
 )
-from xsheet.curate.media.frames import DecodedFrame, Frame, resample_frames
-from xsheet.curate.media.image import FrameRenderer, PictureTransform, Rgb, is_same_shape
+from xsheet.curate.media.frames import ClipFrame, DecodedFrame, Frame, Resampled, resample_frames
+from xsheet.curate.media.image import FrameRenderer, PictureTransform, is_same_shape
 from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.probe import ProbedFile, probe_file
 from xsheet.curate.media.safety import LocalFile, validate_input
@@ -55,6 +55,7 @@ from xsheet.schemas.time import CLIP_RATE, FrameRate, Span, frame_start_us, fram
 
 DEFAULT_LIMITS = MediaLimits()
 S = TypeVar("S", VideoStream, AudioStream)
+P = TypeVar("P")
 Timed = TypeVar("Timed", DecodedFrame, tuple[int | None, AudioFrame])
 MAX_AUDIO_SKEW_US = 500_000  # audio packets may lie this far from their presentation time in the file
 
@@ -110,7 +111,7 @@ class MediaReader:
         self._file = file
         self._limits = limits
         self._threads = threads
-        self._passes: list[Generator[Frame]] = []
+        self._passes: list[Generator[Frame] | Generator[ClipFrame]] = []
 
     def with_counts(self, source: SourceVideo) -> SourceVideo:
         """The source with the frame counts of the latest video pass."""
@@ -157,6 +158,20 @@ class MediaReader:
             MediaError: over_limit if the content exceeds what the header states.
         """
         one_pass = self._iter_frames(rate, size or self.size, span or Span(0, max(1, self._duration_us)))
+        self._passes.append(one_pass)
+        return one_pass
+
+    def clip_frames(self, span: Span, *, size: tuple[int, int]) -> Iterator[ClipFrame]:
+        """Yield frames at 25 fps as a clip stores them; else as `frames`.
+
+        Args:
+            span: yield only frames that start inside.
+            size: output width and height, both even.
+
+        Raises:
+            MediaError: as `frames`.
+        """
+        one_pass = self._iter_clip_frames(size, span)
         self._passes.append(one_pass)
         return one_pass
 
@@ -226,13 +241,23 @@ class MediaReader:
         return self.source.start_us
 
     def _iter_frames(self, rate: FrameRate, size: tuple[int, int], span: Span) -> Generator[Frame]:
-        transform = PictureTransform(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
-        counts = self.counts = DecodeCounts()
-        renderer = FrameRenderer(size, transform=transform)
+        for one in self._resample(self._renderer(size), rate, span):
+            yield Frame(one.index, one.start_us, one.picture, one.source_index, one.source_us, one.is_damaged)
 
-        def render(frame: VideoFrame) -> Rgb:
+    def _iter_clip_frames(self, size: tuple[int, int], span: Span) -> Generator[ClipFrame]:
+        for one in self._resample(self._renderer(size).planes, CLIP_RATE, span):
+            yield ClipFrame(one.index, one.picture)
+
+    def _renderer(self, size: tuple[int, int]) -> FrameRenderer:
+        transform = PictureTransform(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
+        return FrameRenderer(size, transform=transform)
+
+    def _resample(self, convert: Callable[[VideoFrame], P], rate: FrameRate, span: Span) -> Iterator[Resampled[P]]:
+        counts = self.counts = DecodeCounts()
+
+        def render(frame: VideoFrame) -> P:
             try:
-                return renderer(frame)
+                return convert(frame)
             except MemoryError:
                 raise
             except FILE_ERRORS as error:
@@ -240,7 +265,7 @@ class MediaReader:
 
         timed = self._timed_frames(counts, from_us=span.start_us)
         end_us, first = min(span.end_us, self._duration_us), frames_in(span, rate).start
-        yield from resample_frames(timed, rate=rate, end_us=end_us, render=render, counts=counts, first_index=first)
+        return resample_frames(timed, rate=rate, end_us=end_us, render=render, counts=counts, first_index=first)
 
     def _timed_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[DecodedFrame]:
         """Decoded frames with their start times, beginning at or before the frame current at `from_us`."""

@@ -11,10 +11,12 @@ from xsheet.curate.body.flow import FlowAnalyser
 from xsheet.curate.body.motion import part_motion
 from xsheet.curate.body.pose import PoseAnalyser, person_window
 from xsheet.curate.body.signals import clip_signals
-from xsheet.curate.candidates.crop import Crop, crop_picture, crop_timeline, crop_track
+from xsheet.curate.candidates.crop import Crop, crop_planes, crop_timeline, crop_track
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
-from xsheet.curate.media.image import Rgb, fit_size
+from xsheet.curate.media.frames import ClipFrame
+from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.limits import MediaLimits
+from xsheet.curate.media.planes import Plane
 from xsheet.curate.media.reader import MediaReader, open_media
 from xsheet.curate.media.writer import EncodedClip, write_clip
 from xsheet.curate.series import slice_series
@@ -58,7 +60,7 @@ class ExportTask:
     """Writes clip, signals and motion of one kept candidate. The payload of an item is an ExportJob."""
 
     name = "export"
-    VERSION = 7  # part of the keys of results; raise it with every change of the rows
+    VERSION = 8  # part of the keys of results; raise it with every change of the rows
     WORKER_MODULES = ("mediapipe",)
 
     def __init__(self, settings: ClipExportSettings, limits: MediaLimits, *, models: Path | None = None) -> None:
@@ -126,20 +128,20 @@ class ExportTask:
     ) -> EncodedClip:
         size = fit_size(*media.size, long_side=self._settings.max_long_side_px, multiple=2)
 
-        def rgb_frames() -> Iterator[Rgb]:
-            for whole in media.frames(size=size, span=job.candidate.span):
+        def pictures() -> Iterator[Plane]:
+            for whole in media.clip_frames(job.candidate.span, size=size):
                 self.stage = "export"  # progress
-                frame = whole if job.crop is None else replace(whole, rgb=crop_picture(whole.rgb, job.crop))
+                frame = whole if job.crop is None else ClipFrame(whole.index, crop_planes(whole.planes, job.crop))
                 if body is not None:
                     with profiler("body"):
                         body.add(frame)
                 if flow is not None:
                     with profiler("flow"):
                         flow.add(frame)
-                yield frame.rgb
+                yield frame.planes
 
         sound = _shifted_sound(media, job.candidate.span, job.shift_frames)
-        return write_clip(job.set_folder / job.path, frames=rgb_frames(), sound=sound, encoding=self._settings.encoding)
+        return write_clip(job.set_folder / job.path, frames=pictures(), sound=sound, encoding=self._settings.encoding)
 
 
 def _with_flow(signals: Signals, flow: FlowAnalyser | None, profiler: CpuProfiler) -> Signals:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from xsheet.curate.candidates.crop import crop_picture, crop_track, is_inside_crop
+from xsheet.curate.candidates.crop import crop_planes, crop_track, is_inside_crop
+from xsheet.curate.media.planes import join_planes, split_planes
 from xsheet.schemas.source import FaceTrack
 
 
@@ -28,9 +29,11 @@ def test_positions_move_into_the_cropped_picture():
     assert track.x0[1] is None
 
 
-def test_a_cropped_picture_has_even_sides_inside_the_picture():
-    rgb = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3).astype(np.uint8)
-    cut = crop_picture(rgb, (0.5, 0.25, 0.99, 0.77))
-    assert cut.shape == (20, 28, 3)
-    assert (cut[0, 0] == rgb[10, 30]).all()
-    assert crop_picture(rgb, (0.999, 0.999, 1.0, 1.0)).shape == (2, 2, 3)
+def test_a_cropped_picture_has_even_edges_inside_the_picture():
+    luma, chroma = np.arange(40 * 60, dtype=np.uint16).astype(np.uint8).reshape(40, 60), np.zeros((20, 30), np.uint8)
+    chroma[5, 15] = 77
+    cut = split_planes(crop_planes(join_planes([luma, chroma, chroma]), (0.5, 0.25, 0.99, 0.77)))
+    assert [plane.shape for plane in cut] == [(20, 28), (10, 14), (10, 14)]
+    assert cut[0][0, 0] == luma[10, 30]
+    assert cut[2][0, 0] == 77
+    assert crop_planes(join_planes([luma, chroma, chroma]), (0.999, 0.999, 1.0, 1.0)).shape == (3, 2)
