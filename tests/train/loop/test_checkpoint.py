@@ -101,22 +101,31 @@ def test_a_pointer_that_names_no_checkpoint_is_refused(checkpoints, tmp_path, te
 
 
 SAVER = """
+import os
 import sys
 from pathlib import Path
 from xsheet.train.loop.checkpoint import CheckpointStore
 from xsheet.train.loop.process_group import ProcessGroup
 
-def write(folder):
-    for part in range(8):
-        (folder / f"part{part}").write_bytes(step.to_bytes(4) * 4096)
+def save_forever():
+    def write(folder):
+        for part in range(8):
+            (folder / f"part{part}").write_bytes(step.to_bytes(4) * 4096)
 
-checkpoints = CheckpointStore(Path(sys.argv[1]), keep=2, process_group=ProcessGroup())
-newest = checkpoints.recover()
-step = int(newest.name[5:]) if newest else 0
-print("ready", flush=True)
-while True:
-    step += 1
-    checkpoints.save(step, write)
+    checkpoints = CheckpointStore(Path(sys.argv[1]), keep=2, process_group=ProcessGroup())
+    newest = checkpoints.recover()
+    step = int(newest.name[5:]) if newest else 0
+    print(os.getpid(), flush=True)
+    while True:
+        step += 1
+        checkpoints.save(step, write)
+
+for _ in sys.stdin:  # a fork for each kill: the imports take two seconds
+    child = os.fork()
+    if child == 0:
+        save_forever()
+    os.waitpid(child, 0)
+    print("killed", flush=True)
 """
 
 
@@ -124,13 +133,14 @@ while True:
 def test_after_a_kill_at_any_instant_the_newest_checkpoint_is_whole(checkpoints, tmp_path):
     """Six kills while nothing but saving goes on: torn files, leftovers or a wrong pointer would show."""
     chance, steps = random.Random(3), 0
+    command = [sys.executable, "-c", SAVER, tmp_path / "checkpoints"]
+    forking = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", SAVER, tmp_path / "checkpoints"], stdout=subprocess.PIPE)
-        child.stdout.readline()
+        print("save", file=forking.stdin, flush=True)
+        saving = int(forking.stdout.readline())
         time.sleep(chance.uniform(0.02, 0.3))
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
+        os.kill(saving, signal.SIGKILL)
+        assert forking.stdout.readline() == "killed\n"
         newest = checkpoints.recover()
         if newest is not None:
             step = int(newest.name.removeprefix("step-"))
@@ -138,4 +148,5 @@ def test_after_a_kill_at_any_instant_the_newest_checkpoint_is_whole(checkpoints,
             assert step >= steps
             steps = step
             assert not list(newest.parent.glob("*.partial"))
+    forking.communicate()
     assert steps > 0
