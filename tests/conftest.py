@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -25,7 +24,9 @@ settings.register_profile("quick", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=200)
 settings.load_profile("quick")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; a small matrix gains nothing from two
+    # Workers share the cores, and threads of OpenBLAS spin while they wait. It reads this when numpy is imported, so
+    # nothing above imports numpy.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts pytest in the background makes it ignore Ctrl-C, and every command that a test starts would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -145,6 +146,8 @@ def short_films() -> Callable[..., list[Path]]:
     """Draws short films of one talking puppet, of `frames` at 25 fps and 128 pixels, each with bytes of its own."""
 
     def draw(folder: Path, count: int, *, frames: int = 30) -> list[Path]:
+        import numpy as np
+
         from xsheet.curate.media.writer import write_clip
         from xsheet.demo.film.plan import plan_film
         from xsheet.demo.film.render import render_film
