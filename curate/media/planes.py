@@ -5,6 +5,7 @@ Colours: ITU-T H.273. Results agree with swscale's exact conversion within a lev
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def planes_to_clip(
     luma, *chroma = _planes(frame)
     luma = _resized(luma, size)
     if len(chroma) == 1:  # interleaved
-        chroma = list(cv2.split(chroma[0]))
+        chroma = _split(chroma[0])
     chroma = [_resized(plane, half) for plane in chroma]
     matrix, is_full = _colours(frame, default_matrix)
     if not is_full and matrix in _SAME_AS_BT601:
@@ -75,7 +76,7 @@ def planes_to_clip(
     share = cv2.transform(merged, np.array([(*2 * linear[0, 1:3], 2 * linear[0, 3] + 128)]))
     share = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
     mixed = np.asarray(cv2.addWeighted(luma, linear[0, 0], share, 0.5, -64), np.uint8)
-    return [mixed, *cv2.split(cv2.transform(merged, linear[1:, 1:]))]
+    return [mixed, *_split(cv2.transform(merged, linear[1:, 1:]))]
 
 
 def clip_to_rgb(planes: Plane) -> NDArray[np.uint8]:
@@ -121,6 +122,11 @@ def _planes(frame: VideoFrame) -> list[Plane]:
         wide = frame.planes[1].width
         return [planes[0][:, : frame.width], planes[1][:, : 2 * wide].reshape(-1, wide, 2)]
     return [rows[:, : plane.width] for rows, plane in zip(planes, frame.planes, strict=True)]
+
+
+def _split(planes: Any) -> list[Plane]:
+    """Interleaved planes (height, width, N) one by one."""
+    return [np.asarray(plane, np.uint8) for plane in cv2.split(planes)]
 
 
 def _resized(plane: Plane, size: tuple[int, int]) -> Plane:

@@ -60,6 +60,11 @@ def test_interleaved_chroma_gives_the_same_picture():
         for frame in (separate, interleaved)
     )
     assert np.array_equal(first, second)
+    first, second = (
+        join_planes(planes_to_clip(frame, (64, 32), default_matrix=BT709, scaler=VideoReformatter()))
+        for frame in (separate, interleaved)
+    )
+    assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("size", [(16, 8), (8, 4), (12, 6), (32, 16)])
