@@ -3,8 +3,8 @@
 A stroke is the neighbourhood of a speed maximum between two velocity minima (Kipp, 2004; Bressem & Ladewig, 2011), so a
 hand that never rests is cut into strokes too; vertical strokes take precedence over sideways ones. A stroke and its
 return after a hold are one action with a retraction. Two hands that move together are one action of both: up, down,
-apart, together. Anything else is "moves the hand". An open hand is a word about a movement, never a class of its own
-(hand_shapes).
+apart, together; they are looked for in the mean of both, which needs less of a way. Anything else is "moves the hand".
+An open hand is a word about a movement, never a class of its own (hand_shapes).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from pydantic import Field
 from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction
 from xsheet.annotate.motion.hand_shapes import HandShapeSettings, ends_open
-from xsheet.annotate.motion.segments import RETURN_SHARE, MotionSegment, find_segments
+from xsheet.annotate.motion.segments import RETURN_SHARE, MotionSegment, fast_segments
 from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
@@ -25,6 +25,9 @@ _SAME_TIME = 0.3  # of the shorter movement
 _SIDEWAYS_FACTOR = 2.5  # a sideways movement so much larger than the vertical one at its time is the movement
 _MAX_SWING_PAUSE_S = 0.2
 _REST_QUANTILE, _REST_RADIUS = 0.1, 0.1  # rest position: the lowest tenth of the clip, and shoulder widths around it
+_COMMON_SHARE = 0.4  # of the mean way of both hands: less of one hand is no movement of both
+_SURE_REACH = 0.6  # × minimum reach, where a second measurement agrees
+_HIDDEN_FRAMES, _HIDDEN_SHARE = 8, 0.6  # before or after a movement of a hand that appears or disappears
 _TOUCHING = 0.35  # shoulder widths between the wrists of hands that touch
 _SIMILAR = 0.4  # least ratio of consecutive swings of one repeated gesture; the first starts from its middle
 
@@ -32,9 +35,14 @@ _SIMILAR = 0.4  # least ratio of consecutive swings of one repeated gesture; the
 class ArmRuleSettings(StrictModel):
     """Minimum movements of a hand, chosen on hand-made labels (docs/log/annotate.md#real-people)."""
 
-    min_reach: float = Field(default=0.25, gt=0, le=3, description="minimum distance of a stroke, shoulder widths")
+    min_reach: float = Field(
+        default=0.25,
+        gt=0,
+        le=3,
+        description="minimum distance of a stroke, shoulder widths; less for both hands or one that appears",
+    )
     min_speed: float = Field(
-        default=0.35, ge=0, le=10, description="minimum mean speed of a stroke, shoulder widths per second"
+        default=0.25, ge=0, le=10, description="minimum mean speed of a stroke, shoulder widths per second"
     )
     min_swing: float = Field(
         default=0.15, gt=0, le=2, description="minimum swing of a wave, beat or clap in one direction, shoulder widths"
@@ -63,12 +71,16 @@ class _Stroke:
     end: float
     value: float  # of the axis at the start
     delta: float  # outwards or up
+    crosses_edge: bool = False  # goes down out of sight or comes up into it
 
 
 def detect_arm_actions(curves: MotionCurves, settings: ArmRuleSettings) -> Iterator[DetectedAction]:
     """Strokes of both hands as actions."""
-    left, right = (_strokes(curves, side, settings) for side in ("left", "right"))
-    together: list[tuple[_Stroke, ...]] = []
+    together = _common_strokes(curves, settings)
+    left, right = (
+        [s for s in _strokes(curves, side, settings) if all(_overlap(s, pair[0]) <= _SAME_TIME for pair in together)]
+        for side in ("left", "right")
+    )
     for stroke in left:
         other = next((o for o in right if _is_same_move(stroke, o, settings)), None)
         if other is not None:
@@ -94,9 +106,17 @@ def _strokes(curves: MotionCurves, side: vocab.Laterality, settings: ArmRuleSett
     wrist = curves.wrist_left if side == "left" else curves.wrist_right
     visible = curves.visibility["arm_left" if side == "left" else "arm_right"]
     found = [
-        _Stroke(side=side, axis=axis, start=segment.start, end=segment.end, value=segment.value, delta=segment.delta)
+        _Stroke(
+            side=side,
+            axis=axis,
+            start=segment.start,
+            end=segment.end,
+            value=segment.value,
+            delta=segment.delta,
+            crosses_edge=axis == 1 and _crosses_edge(wrist[:, axis], segment),
+        )
         for axis in (0, 1)
-        for segment in find_segments(wrist[:, axis], min_size=settings.min_swing, smoothing_frames=1.0)
+        for segment in fast_segments(wrist[:, axis], min_size=settings.min_swing)
         if abs(segment.delta) >= settings.min_speed * segment.seconds
         and _visible_share(visible, segment) >= settings.min_visible_share
     ]
@@ -106,6 +126,37 @@ def _strokes(curves: MotionCurves, side: vocab.Laterality, settings: ArmRuleSett
     ]
     vertical = [stroke for stroke in vertical if not any(_overlap(stroke, other) > _SAME_TIME for other in sideways)]
     return sorted(vertical + sideways, key=lambda stroke: stroke.start)
+
+
+def _common_strokes(curves: MotionCurves, settings: ArmRuleSettings) -> list[tuple[_Stroke, ...]]:
+    """Strokes of the mean of both hands in which each hand takes part; the mean trembles less than one hand."""
+    found: list[tuple[_Stroke, ...]] = []
+    seen = np.minimum(curves.visibility["arm_left"], curves.visibility["arm_right"])
+    for axis in (1, 0):
+        left, right = curves.wrist_left[:, axis], curves.wrist_right[:, axis]
+        mean = (left + right) / 2
+        for segment in fast_segments(mean, min_size=settings.min_swing):
+            pair = (
+                _part_of(segment, gaussian_smooth(left), "left", axis, mean),
+                _part_of(segment, gaussian_smooth(right), "right", axis, mean),
+            )
+            share = min(stroke.delta / segment.delta for stroke in pair)
+            is_fast = abs(segment.delta) >= settings.min_speed * segment.seconds
+            is_seen = _visible_share(seen, segment) >= settings.min_visible_share
+            is_new = all(_overlap(pair[0], other[0]) <= _SAME_TIME for other in found)
+            if share >= _COMMON_SHARE and is_fast and is_seen and is_new:
+                found.append(pair)
+    return found
+
+
+def _part_of(segment: MotionSegment, path: Floats, side: vocab.Laterality, axis: int, mean: Floats) -> _Stroke:
+    """The way of one hand during a stroke of both."""
+    frames = frames_between(segment.start, segment.end)
+    first, last = float(path[frames.start]), float(path[min(frames.stop, len(path) - 1)])
+    return _Stroke(
+        side=side, axis=axis, start=segment.start, end=segment.end, value=first, delta=last - first,
+        crosses_edge=axis == 1 and _crosses_edge(mean, segment),
+    )  # fmt: skip
 
 
 def _visible_share(visible: Floats, segment: MotionSegment) -> float:
@@ -130,7 +181,7 @@ def _actions(
             yield _action(moves[k : k + count], action, settings, repetitions=swings // 2)
             k += count
             continue
-        if max(abs(stroke.delta) for stroke in moves[k]) < settings.min_reach:
+        if max(abs(stroke.delta) for stroke in moves[k]) < _least_reach(moves[k], settings):
             k += 1
             continue
         pair = moves[k : k + 2]
@@ -138,6 +189,21 @@ def _actions(
         movement = _action(moves[k : k + count], _direction(moves[k]), settings)
         yield replace(movement, open_hand=ends_open(curves, movement.side, movement.segments, settings.shape))
         k += count
+
+
+def _least_reach(move: tuple[_Stroke, ...], settings: ArmRuleSettings) -> float:
+    """Minimum way: less where both hands show it, or where the hand also appears or disappears."""
+    sure = len(move) == 2 or any(stroke.crosses_edge for stroke in move)
+    return settings.min_reach * (_SURE_REACH if sure else 1.0)
+
+
+def _crosses_edge(values: Floats, segment: MotionSegment) -> bool:
+    """Whether a hand comes up into sight with a movement or goes down out of it."""
+    if segment.delta > 0:
+        beside = values[max(0, int(segment.start) - _HIDDEN_FRAMES) : int(segment.start)]
+    else:
+        beside = values[int(np.ceil(segment.end)) :][:_HIDDEN_FRAMES]
+    return len(beside) == _HIDDEN_FRAMES and float(np.isnan(beside).mean()) >= _HIDDEN_SHARE
 
 
 def _gesture(

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from xsheet.annotate.motion.series import FPS, Floats, finite_median, gaussian_smooth, true_ranges
+from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth, true_ranges
 
 _LOW, _HIGH = 0.2, 0.8  # of the way
 _AT_LOW, _AT_HIGH = 0.3266, 0.6734  # share of the time at which minimum jerk reaches them
@@ -26,6 +26,9 @@ RETURN_SHARE = 0.45  # returned: nearer to the start than this share of the peak
 _STEP_WIDTH_SIGMAS = 1.75  # 20-80 % width of a smoothed step, in standard deviations of the smoothing
 _TRACKER_SIGMA_FRAMES = 1.0  # frames, standard deviation of the tracker's own smoothing
 _WHOLE_SHARE = 0.85  # of a movement's way in its fast part: then it is one movement
+_EDGE_SHARE = 0.15  # of a movement's peak speed: slower before and after it belongs to the hold
+_EASE_FRAMES = 3  # an aimed movement itself begins and ends slowly
+_FAST_SHARE = 0.5  # of the way of a movement that its fast part takes at least
 _SLOW_SHARE = 0.15  # of a movement's peak speed: below it the movement has not begun or is over
 
 
@@ -93,6 +96,29 @@ def find_segments(values: Floats, *, min_size: float, smoothing_frames: float = 
         turns = turning_points(path, min_size)
         parts = [part for a, b in pairwise(turns) for part in _split_by_speed(path, a, b, min_size)]
         segments += (_fit_segment(path, a, b, offset=known.start, blur=smoothing_frames) for a, b in parts)
+    return segments
+
+
+def fast_segments(values: Floats, *, min_size: float, smoothing_frames: float = 1.0) -> list[MotionSegment]:
+    """Movements as find_segments has them, without their slow beginning and end: a held part sinks and trembles.
+
+    A movement whose fast part takes less than half of its way is a drift and no movement.
+    """
+    path = gaussian_smooth(values, sigma_frames=smoothing_frames)
+    rate = np.abs(np.gradient(path)) if len(path) > 1 else np.zeros_like(path)
+    segments = []
+    for segment in find_segments(values, min_size=min_size, smoothing_frames=smoothing_frames):
+        frames = frames_between(segment.start, segment.end)
+        inside = rate[frames.start : frames.stop]
+        fast = np.flatnonzero(inside >= _EDGE_SHARE * np.nanmax(inside, initial=0.0))
+        if not len(fast):
+            continue
+        first, last = int(fast[0]), int(fast[-1])
+        way = path[min(frames.start + last + 1, len(path) - 1)] - path[max(frames.start + first - 1, 0)]
+        if not abs(way) < _FAST_SHARE * abs(segment.delta):  # unknown beside the movement: nothing speaks against it
+            start = frames.start + float(first) if first > _EASE_FRAMES else segment.start
+            end = frames.start + last + 1.0 if len(inside) - 1 - last > _EASE_FRAMES else segment.end
+            segments.append(replace(segment, start=max(segment.start, start), end=min(segment.end, end)))
     return segments
 
 
