@@ -21,11 +21,13 @@ from xsheet.annotate.motion.segments import (
     background_range,
     find_segments,
 )
-from xsheet.annotate.motion.series import FPS, Floats, gaussian_smooth, round_to_frame
+from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth, round_to_frame
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
 _MAX_SHARED = 0.3  # of the shorter movement: more is one movement of several angles
+_PROFILE_DEG = 45.0  # yaw from which the mesh shows pitch and roll poorly
+_MAX_CARRIED, _CARRY_FRAMES = 0.25, 5  # face heights sideways during and about a nod: more is the body's movement
 _MAX_CYCLE_GAP_S = 0.2  # between two movements of one nod or shake
 
 
@@ -87,13 +89,13 @@ class HeadRuleSettings(StrictModel):
         default=1.5, gt=0, le=10, description="longest hold, seconds; a pose held longer is a new rest position"
     )
     posture_pitch_ratio: float = Field(
-        default=1.6,
+        default=1.8,
         ge=1,
         le=5,
         description="minimum pitch change of a lowered or raised head, as a multiple of min_pitch_deg",
     )
     sure_yaw_deg: float = Field(
-        default=20.0,
+        default=28.0,
         gt=0,
         le=180,
         description="yaw change that shows a turn on its own, degrees; smaller ones need the face to move along",
@@ -151,6 +153,7 @@ def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Ite
         ),
     )
     units = [(axis, episode) for axis in axes for episode in _episodes(axis, curves.voiced, settings)]
+    units = [(axis, episode) for axis, episode in units if _is_measurable(axis, episode, curves)]
     for axis, episode in _pairs(_strongest(units), settings, frames=len(curves)):
         evidence = [_turn_evidence(axis, segment, settings) for segment in episode.segments]
         if (max(evidence) if len(evidence) > 2 else sum(evidence) / len(evidence)) >= 1:
@@ -179,6 +182,19 @@ def _episodes(axis: _Axis, voiced: NDArray[np.bool_], settings: HeadRuleSettings
         count = _repeated_count(segments[k:], axis, settings) or 1
         yield MotionEpisode(segments=tuple(segments[k : k + count]))
         k += count
+
+
+def _is_measurable(axis: _Axis, episode: MotionEpisode, curves: MotionCurves) -> bool:
+    """Whether pitch and roll are the head's: not in profile, and pitch not while the body carries the head sideways."""
+    if axis.shift is not None:
+        return True
+    frames = frames_between(episode.start, episode.end)
+    inside = slice(frames.start, frames.stop)
+    if np.nan_to_num(finite_median(np.abs(curves.yaw_deg[inside]))) > _PROFILE_DEG:
+        return False
+    around = curves.head_shift_x[max(0, frames.start - _CARRY_FRAMES) : frames.stop + _CARRY_FRAMES]
+    place = around[np.isfinite(around)]
+    return axis.repeated is None or not len(place) or float(np.ptp(place)) <= _MAX_CARRIED
 
 
 def _turn_evidence(axis: _Axis, segment: MotionSegment, settings: HeadRuleSettings) -> float:
@@ -247,7 +263,10 @@ def _repeated_count(segments: Sequence[MotionSegment], axis: _Axis, settings: He
         count -= count % 2 if first else (count + 1) % 2
         episode = MotionEpisode(segments=tuple(segments[:count])) if count >= (2 if first else 3) else None
         return count if episode is not None and episode.returns else 0
-    return count if count >= 3 else 0
+    if count < 3:
+        return 0
+    seconds = (segments[count - 1].end - segments[0].start) / FPS
+    return count if seconds <= max_cycle_s * max(1, round((count - 1) / 2)) else 0
 
 
 def _continues(before: MotionSegment, after: MotionSegment, max_cycle_s: float) -> bool:
