@@ -16,6 +16,7 @@ from xsheet.schemas.settings import StrictModel
 _USUAL_WIDTH = 0.25  # quantile of the mouth's width over the clip
 _LOWERED_LIDS = 0.28  # share of the usual opening from which lids are lowered rather than closed
 _OPEN_LIDS = 0.85  # share of the usual opening from which eyes are open
+_JAW_SHARE = 0.5  # of a mouth's width: an opening as large as this is made by the jaw
 _HELD_FACTOR = 1.5  # × minimum size: an expression without its return counts from here
 
 
@@ -124,7 +125,8 @@ def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Ite
     for episode in group_segments(openings, frames=len(curves), max_gap_s=0.0, max_hold_s=3.0):
         silent = _voiced_share(curves, episode) <= settings.max_voiced_share
         laughs = any(smile.start < episode.end and episode.start < smile.end for smile in smiles)
-        if episode.peak > 0 and episode.returns and silent and not laughs:
+        bares = _bares_teeth(curves, episode, settings)
+        if episode.peak > 0 and episode.returns and silent and not laughs and not bares:
             yield detected_action(episode, "open_mouth", "mouth", side="none", min_size=min_opening)
 
 
@@ -135,9 +137,24 @@ def _smile_ratio(curves: MotionCurves, episode: MotionEpisode, settings: FaceRul
 def _widens(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> bool:
     """Whether the mouth is wider than usual meanwhile; True where its width is not measured."""
     width = gaussian_smooth(curves.mouth_width, sigma_frames=2.0)
-    frames = frames_between(episode.segments[0].end, episode.segments[-1].start)
+    frames = _held_frames(episode)
     inside, known = finite_median(width[frames.start : frames.stop]), width[np.isfinite(width)]
     return not len(known) or inside - float(np.quantile(known, _USUAL_WIDTH)) >= settings.min_smile_widening
+
+
+def _bares_teeth(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> bool:
+    """Whether lips that part are drawn wide: then the teeth show and the jaw stays; False where nothing is measured."""
+    frames = _held_frames(episode)
+    width = finite_median(curves.mouth_width[frames.start : frames.stop])
+    if not np.isfinite(width) or episode.peak >= _JAW_SHARE * width:
+        return False
+    return _widens(curves, episode, settings)
+
+
+def _held_frames(episode: MotionEpisode) -> range:
+    """Frames between the way there and the way back; to the end of the clip if there is no way back."""
+    first, last = episode.segments[0], episode.segments[-1]
+    return frames_between(first.end, last.start if len(episode.segments) > 1 else episode.end)
 
 
 def _is_steady(curves: MotionCurves, movement: MotionSegment, settings: FaceRuleSettings) -> bool:
@@ -197,7 +214,7 @@ def _looks_down(curves: MotionCurves, episode: MotionEpisode, settings: FaceRule
 def _pursed_lips(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[MotionEpisode]:
     """Closed mouths that are narrower than before and after, without voice; speech rounds the lips too."""
     for episode in _returning_episodes(-curves.mouth_width, settings.min_pursing, max_hold_s=8.0, smoothing_frames=2.0):
-        frames = frames_between(episode.segments[0].end, episode.segments[-1].start)
+        frames = _held_frames(episode)
         opening = curves.mouth_opening[frames.start : frames.stop]
         closed = float(np.nanmedian(opening)) <= settings.min_mouth_opening / 2 if np.isfinite(opening).any() else False
         silent = _voiced_share(curves, episode) <= settings.max_voiced_share

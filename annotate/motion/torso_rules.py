@@ -16,6 +16,7 @@ from xsheet.annotate.motion.series import FPS, finite_median, frames_between
 from xsheet.schemas.settings import StrictModel
 
 _MAX_HOLD_S = 2.5
+_MIN_SHRUG_S = 0.24  # shoulders do not rise and fall faster; jitter does
 _BEFORE_FRAMES = 8  # before a lean, whose shoulders it is compared with
 
 
@@ -78,7 +79,7 @@ def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> I
                 episode, "sway", "torso", side="none", min_size=settings.min_sway, repetitions=repetitions
             )
     for episode in find_episodes(curves.shoulder_rise, min_size=settings.min_shrug, max_gap_s=0.0, max_hold_s=1.5):
-        is_brief = episode.end - episode.start <= settings.max_shrug_s * FPS
+        is_brief = _MIN_SHRUG_S * FPS <= episode.end - episode.start <= settings.max_shrug_s * FPS
         if episode.peak > 0 and episode.returns and is_brief and not _leans(curves, episode, settings):
             yield detected_action(episode, "shrug", "torso", side="both", min_size=settings.min_shrug)
 
