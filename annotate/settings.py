@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from xsheet import __version__
 from xsheet.annotate.base import AnnotationRequest, Annotator
 from xsheet.annotate.consensus import ConsensusSettings
-from xsheet.annotate.motion.annotator import MotionAnnotator, MotionSettings
+from xsheet.annotate.motion.annotator import RULES_VERSION, MotionAnnotator, MotionSettings
 from xsheet.annotate.motion.curves import motion_curves, moving_ranges, track_speeds
 from xsheet.annotate.speech.relation import SpeechSettings
 from xsheet.annotate.vlm.annotator import MotionCandidate, VlmAnnotator, VlmSettings, run_prompts
@@ -137,7 +137,7 @@ def consensus_run(parent: Run, settings: ConsensusSettings) -> Run:
 
 def _model_record(settings: AnnotateSettings) -> Model:
     if settings.motion is not None:
-        return Model(id="xsheet.motion", revision=__version__)
+        return Model(id="xsheet.motion", revision=f"{__version__}, rules {RULES_VERSION}")
     if settings.qwen is not None:
         return QwenFolder.from_path(settings.qwen.model).model_record(dtype=settings.qwen.dtype)
     assert settings.endpoint is not None

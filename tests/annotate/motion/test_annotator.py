@@ -94,7 +94,7 @@ def only(some):
 ACTS = {
     "nod": (signals(pitch_deg=waved(-11, 2)), "none", Span(1_600_000, 2_560_000)),
     "shake_head": (signals(yaw_deg=waved(15, 2, length=16, both_ways=True)), "none", Span(1_600_000, 2_880_000)),
-    "turn_head": (signals(yaw_deg=held(22)), "left", Span(1_600_000, 3_280_000)),
+    "turn_head": (signals(yaw_deg=held(30)), "left", Span(1_600_000, 3_280_000)),
     "tilt_head": (signals(roll_deg=held(-14)), "right", Span(1_600_000, 3_280_000)),
     "lower_head": (signals(pitch_deg=held(-14, hold=25)), "none", Span(1_600_000, 3_680_000)),
     "raise_head": (signals(pitch_deg=held(14)), "none", Span(1_600_000, 3_280_000)),
@@ -359,3 +359,57 @@ def test_a_hand_that_goes_back_before_the_other_arrives_keeps_the_order_of_its_p
     )  # fmt: skip
     stroke, retraction = kinematic_phases(both, range(10, 30))
     assert stroke.end_us == retraction.start_us
+
+
+def test_a_small_way_of_both_hands_counts_and_that_of_one_does_not():
+    lifted = held(-0.16)
+    assert only(signals(wrist_left_y=lifted, wrist_right_y=lifted)).laterality == "both"
+    assert phases(signals(wrist_left_y=lifted)) == []
+
+
+def test_hands_that_tremble_while_they_sink_are_lowered_when_they_fall():
+    fall = eased((20, 0), (80, 0.08), (92, 0.4), (FRAMES, 0.4))
+    phase = only(signals(wrist_left_y=fall - 0.3, wrist_right_y=fall - 0.3))
+    assert (phase.action, phase.laterality) == ("lower_hand", "both")
+    assert abs(phase.start_us - 3_200_000) <= 160_000
+
+
+def test_a_hand_that_comes_into_sight_needs_less_of_a_way():
+    risen = held(-0.18, hold=60, back=38) + np.where(np.arange(FRAMES) < 42, np.nan, 0)
+    seen = np.where(np.arange(FRAMES) < 42, -1.0, 0)
+    phase = phases(signals(wrist_left_x=0 * risen, wrist_left_y=risen, hand_left_visible=seen))[0]
+    assert (phase.action, phase.laterality) == ("raise_hand", "left")
+    assert phases(signals(wrist_left_y=held(-0.18, hold=60, back=38))) == []
+
+
+@pytest.mark.parametrize(("yaw", "actions"), [(0, ["raise_head"]), (60, [])])
+def test_a_head_in_profile_is_neither_raised_nor_lowered(yaw, actions):
+    some = signals(pitch_deg=held(14), yaw_deg=np.full(FRAMES, float(yaw)))
+    assert [p.action for p in phases(some)] == actions
+
+
+def test_a_head_that_the_body_carries_away_is_not_lowered():
+    assert phases(signals(pitch_deg=held(-14, hold=25), head_x=held(0.2, hold=25))) == []
+
+
+def test_slow_turns_to_and_fro_are_no_shake():
+    some = signals(yaw_deg=waved(30, 2, length=36, both_ways=True))
+    assert "shake_head" not in [p.action for p in phases(some)]
+
+
+def test_bared_teeth_are_no_open_mouth():
+    assert [p.action for p in phases(signals(**opened(0.12), mouth_wide=held(0.06)))] != ["open_mouth"]
+    assert only(signals(**opened(0.12))).action == "open_mouth"
+
+
+def test_a_smile_that_lasts_to_the_end_is_found():
+    risen = eased((100, 0), (112, 1), (FRAMES, 1))
+    phase = only(signals(smile=0.8 * risen, mouth_wide=0.06 * risen))
+    assert (phase.action, phase.end_us) == ("smile", 40_000 * FRAMES)
+
+
+def test_shoulders_that_jitter_do_not_shrug():
+    assert (
+        phases(signals(**dict.fromkeys(("shoulder_left_y", "shoulder_right_y"), held(-0.06, out=2, hold=0, back=2))))
+        == []
+    )
