@@ -71,6 +71,7 @@ def test_nine_of_ten_faults_are_found(films, clean, fault):
     assert np.mean(hits) >= 0.9
 
 
+@pytest.mark.slow
 def test_at_most_one_right_phase_in_twenty_has_a_finding(films, clean):
     phases = sum(len(truth.phases) for truth, _ in films)
     wrong = [false_positives(found) for found in clean.values()]

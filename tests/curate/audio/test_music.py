@@ -1,5 +1,7 @@
 """Likelihood of music: tones that hold their pitch, and YAMNet."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -22,8 +24,9 @@ SPEECH = ("videos/grid-lwbsza.mpg", "videos/hdtf-katie-hill-512.mp4", "videos/la
 SONG = "videos/mime-woman-music-d10.mp4"
 
 
+@cache
 def chords(*, seconds_each: float = 0.6) -> np.ndarray:
-    """Decaying chords of three notes with five harmonics each."""
+    """Decaying chords of three notes with five harmonics each; made once, since that takes 0.4 s."""
     rng, sound = np.random.default_rng(0), np.zeros(len(SECONDS))
     for start in np.arange(0, SECONDS[-1], seconds_each):
         at = (SECONDS - start).clip(0)
@@ -91,6 +94,7 @@ def test_speech_of_real_clips_is_below_the_strict_limit(shared, name):
     assert tone_likelihood(sound_of(shared, name)).mean() < 0.3
 
 
+@pytest.mark.slow
 def test_the_network_recognises_a_song_and_no_speech(shared):
     detector = open_music_detector("yamnet", models=shared / "models")
     assert detector(sound_of(shared, SONG)).mean() > 0.45

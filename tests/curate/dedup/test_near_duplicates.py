@@ -86,6 +86,7 @@ def test_the_same_sound_under_another_picture_is_joined_by_the_sound():
     assert joined_by(fingerprint("a", pictures, sound), fingerprint("b", film(2, "talk")[0], sound)) == {"sound"}
 
 
+@pytest.mark.slow
 def test_a_louder_noisy_copy_of_the_sound_matches():
     pictures, sound = film(1, "talk")
     noise = np.random.default_rng(0).normal(0, 0.02 * sound.std(), len(sound))
@@ -142,6 +143,7 @@ def test_the_order_of_the_sources_does_not_matter():
     assert {row.source_id for row in rows} | {row.other_id for row in rows} == {"a", "b", "d"}
 
 
+@pytest.mark.slow
 def test_a_shared_jingle_joins_no_sources():
     first, second = film(1, "talk")[1], film(2, "talk")[1]
     start = np.concatenate([first[: 50 * 640], second[: 75 * 640]])

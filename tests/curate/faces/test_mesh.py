@@ -56,6 +56,7 @@ def test_positive_yaw_turns_the_nose_to_the_right_of_the_picture():
     assert fit_rigid(project(head(), pose=(30, 0, 0))).angles_deg[0] == pytest.approx(30)
 
 
+@pytest.mark.slow
 @given(angles, st.floats(-25, 25), angles, st.floats(30, 900))
 def test_expression_does_not_depend_on_pose_size_or_place(yaw, pitch, roll, height):
     still = face_signals(fit_rigid(project(head(opening=0.07))))

@@ -158,6 +158,7 @@ def test_a_person_who_moves_an_arm_is_seen_with_the_hands_that_are_raised():
     assert (wrist < 200).all()
 
 
+@pytest.mark.slow
 def test_without_a_moving_arm_or_with_a_planted_fault_a_film_stays_as_it_is():
     films = [plan_film(index, seed=0) for index in range(20)]
     changed = [film for film in films if with_arms_in_picture(film) is not film]

@@ -37,6 +37,7 @@ def test_an_enlarged_head_is_nearer_to_the_drawn_one_than_a_bilinear_one(head):
     assert psnr(codec.enlarge(decoded), head) > psnr(plain, head) + 1
 
 
+@pytest.mark.slow
 def test_errors_of_a_sample_are_removed_in_part(head):
     """A clip that stands still, whose bands are off by half a deviation in every frame but the first."""
     codec, rng = DctCodec(), torch.Generator().manual_seed(0)
