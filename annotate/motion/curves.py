@@ -112,6 +112,7 @@ def motion_curves(signals: Signals) -> MotionCurves:
     width, drift = shoulder_width(signals) or np.nan, _drift(signals)
     left, right, wrist_left, wrist_right = (_joint(signals, name, drift) for name in _JOINTS)
     middle = (left + right) / 2
+    voiced = _voiced(signals)
     sway = subtract_median(face["head_x"] - drift[:, 0]) / width
     rise = np.minimum(subtract_median(-left[:, 1]), subtract_median(-right[:, 1])) / width
     return MotionCurves(
@@ -122,7 +123,7 @@ def motion_curves(signals: Signals) -> MotionCurves:
         gaze_y=face["gaze_y"],
         eye_openness=lids,
         brow_raise=face["brow_raise"],
-        smile=face["smile"],
+        smile=face["smile"] if voiced.any() else raw["smile"],  # who does not speak spreads the lips to smile
         mouth_opening=face["mouth_open"],
         mouth_width=np.full(signals.frames, np.nan) if is_planted else raw["mouth_wide"],  # planted: speech alone
         log_head_height=np.log(np.where(face["head_height"] > 0, face["head_height"], np.nan)),
@@ -133,7 +134,7 @@ def motion_curves(signals: Signals) -> MotionCurves:
         wrist_right=(wrist_right - middle) * (-1, -1) / width,
         log_shoulder_width=np.log(np.maximum(np.linalg.norm(left - right, axis=1), 1e-6)),
         shoulder_sway=subtract_median(middle[:, 0]) / width,
-        voiced=_voiced(signals),
+        voiced=voiced,
         visibility=_visibility(signals),
         open_left=_series_array(signals, "hand_left_open"),
         open_right=_series_array(signals, "hand_right_open"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,11 @@ def test_the_side_that_moves_has_all_of_the_motion():
     course = motion_curves(signals(wrist_left_y=ramp(25, 75, 0.95, 0.15)))
     assert hand_motion_share(course, range(30, 70), left=True) == pytest.approx(1, abs=1e-6)
     assert hand_motion_share(course, range(30, 70), left=False) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_smile_of_who_does_not_speak_keeps_what_the_wide_mouth_adds():
+    smile, wide, still = (0.0,) * 20 + (0.5,) * 20, (0.3,) * 20 + (0.4,) * 20, (0.0,) * 40
+    silent = Signals(clip_id="clip_x", frames=40, extractor="mesh", smile=smile, mouth_wide=wide, mouth_open=still)
+    speaking = replace(silent, voice=(1.0,) * 40)
+    assert np.ptp(motion_curves(silent).smile) == pytest.approx(0.5)
+    assert np.ptp(motion_curves(speaking).smile) < 0.3
