@@ -1,6 +1,7 @@
 """The ablation on drawn puppets: effect of the bindings of times, of the depth schedule and of the two stages.
 
-    python benchmarks/actions.py FOLDER [--seeds 3] [--steps 1500] [--only interval-1 table-2 ...] [--table]
+    python benchmarks/actions.py FOLDER [--seeds 3] [--steps 1500] [--only interval-1 table-2 ...]
+    python benchmarks/actions.py FOLDER --table | --draw PNG [--clip 3]
 
 As in the paper, all arms start from one pretrained backbone that was trained on pictures without audio and actions, and
 all have the same number of steps. The scripts ask for times: two to four actions of .4 to 2 s that start anywhere and
@@ -18,28 +19,34 @@ repeated, so the hours can be split. The table includes the ceiling: the reader 
 import argparse
 import json
 import logging
+import statistics
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from learn import learn, settings_of
+from PIL import Image, ImageDraw
 from puppet_set import ANYWHERE, make_set
 from pydantic import TypeAdapter
 
 from xsheet.runtime.executor import Execution
 from xsheet.schemas.settings import load_settings
 from xsheet.train.data.cache.build import build_cache
-from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
+from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate, open_training_cache, sample_request
+from xsheet.train.evaluate.held_out import held_out_clips
 from xsheet.train.evaluate.scores import ClipScore
 from xsheet.train.evaluate.summary import Evaluation
 from xsheet.train.export import export
 from xsheet.train.launch import WorkerSettings
+from xsheet.train.sample.sampler import SampleSettings, load_trained
 from xsheet.train.settings import TrainSettings
 
 ALL = "[backbone, audio, phases, text]"
 FORMS = ("cache.text.forms=[brief, plain, blocks]", "cache.text.blocks={layout: phases, max_blocks: 6}")
+LABEL_PX = 96  # width of the names of the arms beside their pictures
 FIRST_SHARE = 0.28  # share of the steps of the first stage in the arm `stages`, about that of the preset
-SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "max_clips=96")
+SAMPLING = ("sample.steps=16", "sample.guidance.scale=3", "max_clips=96", "reader=drawn")
 """One guidance scale for text and audio, so that no arm gets extra guidance where it is weak."""
 UNIFORM = ("stages.stage1.dataset.text=blocks", "audio_depth_schedule=uniform")
 ARMS: dict[str, tuple[str, ...]] = {
@@ -50,18 +57,25 @@ ARMS: dict[str, tuple[str, ...]] = {
     "depth": ("stages.stage1.dataset.text=blocks", "phase_binding=[table,interval,clock]"),
     "stages": ("phase_binding=[table,interval,clock]",),
 }
+COMPUTE = ("compute.threads=1", "compute.micro_batch_size=8", "loader.batch_size=8")
+"""Runs stand side by side, a thread each; eight clips a step, so that three seeds of every arm fit into a day."""
 SHOWN = (
     "class accuracy",
     "hit (H@S)",
     "tIoU of hits",
     "start error of hits, s",
+    "position baseline: start error of hits, s",
     "end error of hits, s",
     "start within .2 s",
     "unrequested actions per second",
     "mouth correlation",
     "swapped: class accuracy",
+    "not swapped: class accuracy",
     "replaced: class accuracy",
+    "not replaced: class accuracy",
 )
+"""Columns of the table, one row per arm. "Not swapped" and "not replaced" score the video of the unedited script
+against the edited one: what habit alone gives. The position baseline is the video of another script."""
 
 
 def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
@@ -69,7 +83,13 @@ def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
     weights = folder / "base-weights"
     if not (weights / "training.json").is_file():
         settings = settings_of(
-            [*FORMS, f"stages.stage1.steps={steps}", "stages.stage1.trainable_parts=[backbone, text]", *overrides]
+            [
+                *FORMS,
+                *COMPUTE,
+                f"stages.stage1.steps={steps}",
+                "stages.stage1.trainable_parts=[backbone, text]",
+                *overrides,
+            ]
         )
         learn(folder / "set", folder / "base", settings, stages=("stage1",), how=WorkerSettings(), watches=False)
         export(folder / "base", weights, stage="stage1")
@@ -80,7 +100,7 @@ def plan(
     arm: str, seed: int, *, base: Path, steps: int, overrides: Sequence[str]
 ) -> tuple[TrainSettings, tuple[str, ...]]:
     """Settings of one run, and its stages; an arm with one stage trains everything in it."""
-    own = [*FORMS, f"pretrained_backbone={base}", f"seed={seed}", *ARMS[arm], *overrides]
+    own = [*FORMS, *COMPUTE, f"pretrained_backbone={base}", f"seed={seed}", *ARMS[arm], *overrides]
     if arm == "stages":
         first = round(FIRST_SHARE * steps)
         own += [f"stages.stage1.steps={first}", f"stages.stage2.steps={steps - first}"]
@@ -106,8 +126,8 @@ def finish(folder: Path, arm: str, seed: int, *, base: Path, given: argparse.Nam
 
 def rows(folder: Path, seeds: int) -> Iterator[str]:
     """The table of the finished runs: means with 95 % bootstrap intervals over the clips of all seeds."""
-    yield f"| arm | seeds | {' | '.join(SHOWN)} |"
-    yield f"|---|---|{'---|' * len(SHOWN)}"
+    yield f"| arm | seeds | median start error of hits, s | {' | '.join(SHOWN)} |"
+    yield f"|---|---|---|{'---|' * len(SHOWN)}"
     ceiling: tuple[ClipScore, ...] = ()
     for arm in ARMS:
         files = [folder / f"{arm}-{seed}" / "evaluation.json" for seed in range(1, seeds + 1)]
@@ -117,6 +137,7 @@ def rows(folder: Path, seeds: int) -> Iterator[str]:
             ceiling=(),
             swaps=tuple(chain.from_iterable(one.swaps for one in evaluations)),
             replacements=tuple(chain.from_iterable(one.replacements for one in evaluations)),
+            position_baseline=tuple(chain.from_iterable(one.position_baseline for one in evaluations)),
         )
         ceiling = ceiling or tuple(chain.from_iterable(one.ceiling for one in evaluations[:1]))  # equal for all runs
         yield _row(arm, len(evaluations), pooled)
@@ -133,7 +154,36 @@ def read(file: Path) -> Evaluation:
 def _row(arm: str, seeds: int | None, done: Evaluation) -> str:
     numbers = [done.summary()[name][0] for name in SHOWN]
     cells = ["" if one is None else f"{one.mean:.2f} ({one.low:.2f}..{one.high:.2f})" for one in numbers]
-    return f"| {arm} | {'' if seeds is None else seeds} | {' | '.join(cells)} |"
+    starts = [p.start_error_s for one in done.samples for p in one.phases if p.start_error_s is not None]
+    median = f"{statistics.median(starts):.2f}" if starts else ""
+    return f"| {arm} | {'' if seeds is None else seeds} | {median} | {' | '.join(cells)} |"
+
+
+def draw(folder: Path, file: Path, *, clip: int) -> None:
+    """Draw one script by every arm of the first seed, below the real clip: every fourth frame, at twice the size."""
+    strips, script = [], ""
+    for arm in ARMS:
+        run = folder / f"{arm}-1"
+        if not (run / "evaluation.json").is_file():
+            continue
+        trained = load_trained(run)
+        clips = held_out_clips(open_training_cache(trained, folder / "set"), split="test", limit=clip + 1)
+        shown = list(clips)[clip]
+        if not strips:
+            script = "; ".join(
+                f"{p.start_us / 1e6:.1f} to {p.end_us / 1e6:.1f} s: {p.text}" for p in shown.annotation.phases
+            )
+            strips.append(("real", trained.enlarge(trained.decode(shown.latent_CFHW))))
+        how = load_settings(SampleSettings, overrides=[one.removeprefix("sample.") for one in SAMPLING[:2]])
+        pictures = trained.sample([sample_request(shown, shown.annotation, trained)], how)[0]
+        strips.append((arm, trained.enlarge(pictures)))
+    rows = [np.concatenate(list(pictures[::4]), axis=1) for _, pictures in strips]
+    sheet = Image.new("RGB", (rows[0].shape[1] + LABEL_PX, sum(len(row) for row in rows)), "white")
+    for k, ((arm, _), row) in enumerate(zip(strips, rows, strict=True)):
+        sheet.paste(Image.fromarray(row), (LABEL_PX, k * len(row)))
+        ImageDraw.Draw(sheet).text((4, (k + 0.45) * len(row)), arm, fill="black")
+    sheet.save(file)
+    print(f"{file}: {script}")
 
 
 def main() -> None:
@@ -147,10 +197,15 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--only", nargs="*", help="runs such as table-2; default: all")
     parser.add_argument("--table", action="store_true", help="only print the table")
+    parser.add_argument("--draw", type=Path, metavar="PNG", help="only draw one script by every arm of seed 1")
+    parser.add_argument("--clip", type=int, default=0, help="which of the test clips to draw")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if given.draw is not None:
+        draw(given.folder, given.draw, clip=given.clip)
+        return
     if not given.table:
         make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0, mix=ANYWHERE)
         build_cache(given.folder / "set", settings_of(FORMS).cache, execution=Execution(jobs=2), shows_progress=False)

@@ -79,6 +79,7 @@ BENCHES = (
     Bench("items", "items.py --items 5000 100000 --folder /dev/shm", 5),
     Bench("driver", "driver.py --items 10000 100000 1000000", 15),
     Bench("prior", "prior.py {folder}/base", 40),
+    Bench("windows", "windows.py {folder}/base/run", 15),
     Bench("gpu", "gpu.py {folder}/gpu", 10, gpu=True),
 )
 

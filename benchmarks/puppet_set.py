@@ -32,7 +32,7 @@ class Mix:
 
 SLOW = Mix(acts=("nod", "shake_head", "tilt_head", "turn_head"), speed=1, repetitions=(2, 3))
 """Every class, so slow that hardly two acts fit into a stretch of 3.3 s."""
-ANYWHERE = SpreadMix(acts=("tilt_head", "turn_head", "raise_brows", "smile"))
+ANYWHERE = SpreadMix(acts=("nod", "tilt_head", "turn_head", "raise_brows"))
 """Head and face, two to four actions of .4 to 2 s that start anywhere and overlap: times have to be read."""
 EVERY_HEAD_ACT = SpreadMix(
     acts=(
