@@ -43,7 +43,7 @@ def only_shown(annotation: Annotation, joints_JT2: NDArray[np.float32], bucket_f
     if bucket_fit.bucket[1:] == (1, 1):
         return annotation
     inside_JT = _in_crop(joints_JT2, bucket_fit)
-    measured_J = np.isfinite(joints_JT2).all(axis=2).any(axis=1)
+    measured_J = np.asarray(np.isfinite(joints_JT2).any(axis=(1, 2)), np.bool_)
     hidden = [phase for phase in annotation.phases if _is_hidden(phase, inside_JT, measured_J)]
     if not hidden:
         return annotation
@@ -58,8 +58,7 @@ def only_shown(annotation: Annotation, joints_JT2: NDArray[np.float32], bucket_f
 def _in_crop(joints_JT2: NDArray[np.float32], bucket_fit: BucketFit) -> NDArray[np.bool_]:
     _, height, width = bucket_fit.bucket
     places = joints_JT2 * bucket_fit.scaled_size[1] - (bucket_fit.left, bucket_fit.top)
-    inside: NDArray[np.bool_] = ((places >= 0) & (places < (width, height))).all(axis=2)
-    return inside
+    return np.asarray(((places >= 0) & (places < (width, height))).all(axis=2), np.bool_)
 
 
 def _is_hidden(phase: Phase, inside_JT: NDArray[np.bool_], measured_J: NDArray[np.bool_]) -> bool:
