@@ -41,7 +41,7 @@ from xsheet.curate.series import array_to_series
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.demo.puppet.draw import Puppet, add_camera_noise
-from xsheet.demo.puppet.identity import random_identity
+from xsheet.demo.puppet.identity import from_further_away, random_identity
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, UnknownSpan
 from xsheet.schemas.clip import Signals
@@ -82,9 +82,9 @@ def wide_case(seed: int) -> Case:
     (truth,) = (row for row in rows if isinstance(row, Annotation))
     (member,) = plan.shots[0].cast_members
     identity = random_identity(member.identity)
-    share = WIDE_SCALE * identity.scene.head_share
-    scene = replace(identity.scene, head_share=share, eye_line=0.08 + 0.5 * share)
-    puppet, rng = Puppet(replace(identity, scene=scene), height_px=WIDE_PX), np.random.default_rng(seed)
+    wide_identity = from_further_away(identity, WIDE_SCALE)
+    scene = wide_identity.scene
+    puppet, rng = Puppet(wide_identity, height_px=WIDE_PX), np.random.default_rng(seed)
     pictures, joints = [], []
     for k in range(signals.frames):
         pose = member.motion.at(k)
@@ -104,7 +104,7 @@ def wide_case(seed: int) -> Case:
     series |= {
         "head_x": array_to_series(head_x),
         "head_y": array_to_series(head_y - identity.scene.eye_line + scene.eye_line),
-        "head_height": array_to_series(np.full(signals.frames, share)),
+        "head_height": array_to_series(np.full(signals.frames, scene.head_share)),
     }
     wide = replace(signals, **series)
     return Case(truth, ClipEvidence(replace(wide, **part_flow(pictures, wide))), ARMS)

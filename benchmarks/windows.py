@@ -8,7 +8,8 @@ ways to continue a window, by thirds of the video; the drawn film through the co
 
     drift       mean colour of the picture in a third against that of the film, levels of 255
     contrast    standard deviation over the film's; below 1 pictures fade or blur
-    seam        change between two frames at the ends of windows over that between other frames; 1 = not visible
+    seam        change from the last frame of a window to the next window over that between other latent frames; 1 =
+                not visible
 """
 
 import argparse
@@ -28,24 +29,25 @@ from xsheet.demo.drawn_set import acting_film, spread_actions
 from xsheet.demo.film.render import render_film
 from xsheet.demo.film.truth import truth_rows
 from xsheet.demo.new_people import SCRIPTS
-from xsheet.schemas.annotation import Annotation
+from xsheet.model.config import FRAMES_PER_LATENT
+from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.settings import load_settings
-from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frame_start_us, us_from_seconds
+from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frame_start_us
 from xsheet.train.data.framing import fit_to_bucket
 from xsheet.train.evaluate.analyse import analyse_clip
 from xsheet.train.evaluate.held_out import HeldOutClip
-from xsheet.train.evaluate.readers import FACE_TRACKS
+from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader
 from xsheet.train.evaluate.scores import score_phases
 from xsheet.train.evaluate.small_reader import load_shipped_reader
 from xsheet.train.sample.long_sample import LongSample
 from xsheet.train.sample.portrait import PortraitFace, static_masks
 from xsheet.train.sample.sampler import SampleSettings, TrainedModel, load_trained
 from xsheet.train.sample.script import ActionScript, ScriptPhase
-from xsheet.train.sample.windows import plan_windows
 
 SEED, FILM_PX, THIRDS = 8_000_000, 128, 3
 SAMPLING = ("steps=25", "guidance.scale=3")
+CEILING = "drawn film, through the codec"
 WAYS: dict[str, tuple[str, ...]] = {
     "portrait, σ .2 (default)": (),
     "portrait, σ 0": ("window.history_sigma=0",),
@@ -131,35 +133,33 @@ class Measured:
     seam: float | None
 
 
-def measure(person: Person, pictures: Pictures, seams: Sequence[int]) -> Measured:
-    """Compare a video with the drawn film, by thirds; `seams` are the frames that a new window begins with."""
-    film, reader, rate = (
-        person.pictures,
-        load_shipped_reader(),
-        person.sample.keywords["trained"].settings.cache.picture.rate,
-    )
+def measure(person: Person, pictures: Pictures, *, starts: Sequence[int], overlap: int, reader: FaceReader) -> Measured:
+    """Compare a video with the drawn film, by thirds; `starts` are the first frames of the windows."""
+    film, rate = person.pictures, person.sample.keywords["trained"].settings.cache.picture.rate
     parts = np.array_split(np.arange(len(film)), THIRDS)
     found = analyse_clip(person.held_out, pictures, reader=reader, rate=rate)
     end_us = person.held_out.span.end_us
-    scores = [(phase, score) for phase in asked(person) for score in score_phases([phase], found.phases)]
+    scores = [(phase, score) for phase in requested_phases(person) for score in score_phases([phase], found.phases)]
     by_third = [
         [score for phase, score in scores if part * end_us <= THIRDS * phase.start_us < (part + 1) * end_us]
         for part in range(THIRDS)
     ]
     mouth, true_mouth = reader(pictures)["mouth_open"], reader(film)["mouth_open"]
     change = np.abs(np.diff(pictures.astype(np.float32), axis=0)).mean(axis=(1, 2, 3))
-    at_seam = np.isin(np.arange(1, len(pictures)), seams)
+    borders = np.arange(0, len(change), FRAMES_PER_LATENT)  # between latent frames; a window is new after the overlap
+    at_seam = np.isin(borders, [start + FRAMES_PER_LATENT * overlap for start in starts[1:]])
+    border_change = change[borders]
     return Measured(
         drift=[float(np.abs(colour(pictures[part]) - colour(film[part])).mean()) for part in parts],
         contrast=[float(pictures[part].std(axis=(1, 2)).mean() / film[part].std(axis=(1, 2)).mean()) for part in parts],
         mouth_r=[float(np.corrcoef(mouth[part], true_mouth[part])[0, 1]) for part in parts],
         correct=[[score.is_class_correct for score in third] for third in by_third],
         start_errors_s=[[s.start_error_s for s in third if s.start_error_s is not None] for third in by_third],
-        seam=float(change[at_seam].mean() / change[~at_seam].mean()) if at_seam.any() else None,
+        seam=float(border_change[at_seam].mean() / border_change[~at_seam].mean()) if at_seam.any() else None,
     )
 
 
-def asked(person: Person) -> list:  # type: ignore[type-arg]
+def requested_phases(person: Person) -> list[Phase]:
     """The requested actions that a face picture shows."""
     return [p for p in person.held_out.annotation.phases if p.action != "rest" and p.track in FACE_TRACKS]
 
@@ -203,29 +203,22 @@ def main() -> None:
     people = [draw_person(index, trained, seconds=given.seconds) for index in range(given.people)]
     print("| continued from | drift | contrast | mouth r | actions right | median start error, s | seam |")
     print("|---|---|---|---|---|---|---|")
-    codec = [trained.decode(trained.encoders.video.encode(torch.from_numpy(p.pictures)[None])[0]) for p in people]
-    drawn = [measure(p, shown, seams_of(p, SampleSettings())) for p, shown in zip(people, codec, strict=True)]
-    print(row("drawn film, through the codec", drawn))
-    for name, overrides in WAYS.items():
+    reader = load_shipped_reader()
+    for name, overrides in {CEILING: (), **WAYS}.items():
         settings = load_settings(SampleSettings, overrides=[*SAMPLING, *overrides])
         measured = []
         for k, person in enumerate(people):
-            shown = person.sample(settings=settings).sample(person.script)
-            measured.append(measure(person, shown[: len(person.pictures)], seams_of(person, settings)))
-            if k == 0 and not overrides and given.draw is not None:
+            sample = person.sample(settings=settings)
+            if name == CEILING:
+                latent = trained.encoders.video.encode(torch.from_numpy(person.pictures)[None])
+                shown = trained.decode(latent[0])
+            else:
+                shown = sample.sample(person.script)[: len(person.pictures)]
+            starts, overlap = sample.starts(person.script), settings.window.overlap
+            measured.append(measure(person, shown, starts=starts, overlap=overlap, reader=reader))
+            if k == 0 and name == next(iter(WAYS)) and given.draw is not None:
                 draw(given.draw, trained.enlarge(shown), person.pictures)
         print(row(name, measured), flush=True)
-
-
-def seams_of(person: Person, settings: SampleSettings) -> list[int]:
-    """First frames after the shared ones of every window."""
-    rate, frames = person.sample.keywords["trained"].settings.cache.picture.rate, person.sample.keywords["frames"]
-    actions = [
-        (one.start_us * rate.num / us_from_seconds(1), one.end_us * rate.num / us_from_seconds(1))
-        for one in person.script.annotation(person.held_out.span.end_us, where="script").phases
-    ]
-    starts = plan_windows(len(person.pictures), frames=frames, overlap=settings.window.overlap, actions=actions)
-    return [start + 1 + 4 * settings.window.overlap for start in starts[1:]]
 
 
 def draw(file: Path, sampled: Pictures, film: Pictures) -> None:

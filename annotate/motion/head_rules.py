@@ -171,17 +171,31 @@ def _episodes(axis: _Axis, voiced: NDArray[np.bool_], settings: HeadRuleSettings
     min_size = max(axis.min_size, min(background, settings.max_salience * axis.min_size))
     rhythm = settings.speech_factor * background_range(axis.values, quantile=0.5)
     in_speech = min(rhythm, settings.max_speech_salience * axis.min_size)
-    segments = [
+    quick = [
         segment
         for segment in find_segments(axis.values, min_size=min_size, smoothing_frames=0.7)
         if abs(segment.delta) >= settings.min_speed_deg_s * segment.seconds
-        and (abs(segment.delta) >= in_speech or not _is_voiced(voiced, segment))
     ]
+    segments = [one for one in quick if abs(one.delta) >= in_speech or not _is_voiced(voiced, one)]
     k = 0
     while k < len(segments):
         count = _repeated_count(segments[k:], axis, settings) or 1
-        yield MotionEpisode(segments=tuple(segments[k : k + count]))
+        episode = MotionEpisode(segments=tuple(segments[k : k + count]))
+        yield _with_half_swings(episode, quick, settings) if axis.repeated == "shake_head" and count > 2 else episode
         k += count
+
+
+def _with_half_swings(
+    shake: MotionEpisode, quick: Sequence[MotionSegment], settings: HeadRuleSettings
+) -> MotionEpisode:
+    """The shake with the swings from and to the middle, half as large, which speech alone could not tell from talk."""
+    segments, cycle_s = shake.segments, settings.max_shake_cycle_s
+    before, after = quick.index(segments[0]) - 1, quick.index(segments[-1]) + 1
+    if before >= 0 and _continues(quick[before], segments[0], cycle_s):
+        segments = (quick[before], *segments)
+    if after < len(quick) and _continues(segments[-1], quick[after], cycle_s):
+        segments = (*segments, quick[after])
+    return MotionEpisode(segments=segments)
 
 
 def _is_measurable(axis: _Axis, episode: MotionEpisode, curves: MotionCurves) -> bool:

@@ -37,8 +37,6 @@ from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, FrameRate
 
 _SMPTE170M = 6  # the number of BT.601 among colour primaries, transfer curves and matrices alike
 _MUXER_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
-# Talking people move little: smaller blocks cost a fifth of the time and save no bytes (docs/log/curate.md).
-_QUICK_MOTION = "partitions=i4x4,i8x8:me=dia"
 _SEI_FILTER = "filter_units=remove_types=6"  # x264 writes its settings and version into an SEI message
 
 
@@ -56,9 +54,8 @@ class ClipEncodingSettings(StrictModel):
         default=1,
         ge=0,
         le=11,
-        description="x264's refinement of motion, with a small search and whole blocks of 16 px; null leaves all three "
-        "to the preset. 1 saves a third of the time of veryfast for at most 12 % more bytes "
-        "(docs/log/curate.md#media-reading)",
+        description="x264's refinement of motion; null is that of the preset. 1 saves a fifth or more of the time of "
+        "veryfast for 1 to 12 % more bytes (docs/log/curate.md#media-reading)",
     )
     keyframe_interval_frames: int = Field(
         default=50, ge=1, le=250, description="frames between key frames; 50 is two seconds"
@@ -177,7 +174,7 @@ def _video_stream(
         "bf": "0",
     }
     if encoding.subme is not None:
-        options["x264-params"] = f"subme={encoding.subme}:{_QUICK_MOTION}"
+        options["x264-params"] = f"subme={encoding.subme}"
     stream = container.add_stream("libx264", rate=Fraction(rate.num, rate.den), options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xsheet.demo.film import sounds, voice
 from xsheet.demo.film.voice import Speech
 from xsheet.demo.puppet.act import motion_curves
-from xsheet.demo.puppet.identity import WAIST_SCALE, Identity, random_identity, seen_to_the_waist
+from xsheet.demo.puppet.identity import WAIST_SCALE, Identity, from_further_away, random_identity
 from xsheet.demo.puppet.pose import Motion
 from xsheet.demo.puppet.script import PlannedAction, plan_actions
 from xsheet.schemas import vocab
@@ -70,7 +70,7 @@ class ShotPlan:
     def identity(self, member: CastMember) -> Identity:
         """The puppet of a cast member, in the framing of the shot."""
         near = random_identity(member.identity)
-        return seen_to_the_waist(near) if self.framing == "upper_body" else near
+        return from_further_away(near) if self.framing == "upper_body" else near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -115,10 +115,10 @@ def random_identity(seed: int) -> Identity:
     )
 
 
-def seen_to_the_waist(identity: Identity) -> Identity:
-    """The same puppet from further away: raised hands are in the picture whole, hanging ones at its lower edge."""
+def from_further_away(identity: Identity, scale: float = WAIST_SCALE) -> Identity:
+    """The same puppet, `scale` as large: to the waist, raised hands are in the picture and hanging ones at its edge."""
     scene = identity.scene
-    share = WAIST_SCALE * scene.head_share
+    share = scale * scene.head_share
     return replace(identity, scene=replace(scene, head_share=share, eye_line=0.08 + 0.5 * share))
 
 

@@ -52,17 +52,8 @@ class LongSample:
 
     def sample(self, script: ActionScript) -> Frames:
         """Frames of the whole audio, decoded."""
-        rate, window = self._picture.rate, self.settings.window
-        audio_frames = len(self.waveform) // self._picture.samples_per_frame
-        total = max(self.frames, 1 + (audio_frames - 1) // FRAMES_PER_LATENT * FRAMES_PER_LATENT)
-        length_us = max(frame_start_us(total, rate), len(self.waveform) * US_PER_S // AUDIO_RATE.num)
-        annotation = script.annotation(length_us, where="the script")
-        actions = [(p.start_us * rate.num / US_PER_S, p.end_us * rate.num / US_PER_S) for p in annotation.phases]
-        starts = (
-            plan_windows(total, frames=self.frames, overlap=window.overlap, actions=actions)
-            if total > self.frames
-            else (0,)
-        )
+        window, annotation = self.settings.window, self._annotation(script)
+        starts = self.starts(script)
         texts = self._texts(annotation, starts)
         motion_TX = None if self.read_motion is None else self.read_motion(starts[-1] + self.frames)
         request = self._request(self.first, texts[0], 0, motion_TX, name="sample")
@@ -78,7 +69,30 @@ class LongSample:
             shown = append_window(shown, self.trained.decode(latents[0]), start=start, overlap=window.overlap)
             left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
             log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
-        return shown[:total]
+        return shown[: self._total]
+
+    def starts(self, script: ActionScript) -> tuple[int, ...]:
+        """First frame of each window."""
+        if self._total == self.frames:
+            return (0,)
+        rate = self._picture.rate
+        actions = [
+            (phase.start_us * rate.num / US_PER_S, phase.end_us * rate.num / US_PER_S)
+            for phase in self._annotation(script).phases
+        ]
+        return plan_windows(self._total, frames=self.frames, overlap=self.settings.window.overlap, actions=actions)
+
+    def _annotation(self, script: ActionScript) -> Annotation:
+        length_us = max(
+            frame_start_us(self._total, self._picture.rate), len(self.waveform) * US_PER_S // AUDIO_RATE.num
+        )
+        return script.annotation(length_us, where="the script")
+
+    @property
+    def _total(self) -> int:
+        """Frames of the video: whole latent frames of the audio, and at least a window."""
+        audio_frames = len(self.waveform) // self._picture.samples_per_frame
+        return max(self.frames, 1 + (audio_frames - 1) // FRAMES_PER_LATENT * FRAMES_PER_LATENT)
 
     @property
     def _picture(self) -> PictureEncodingSettings:

@@ -24,7 +24,7 @@ from typing import IO
 
 REPLY = struct.Struct("ii")  # process id or exit code, errno
 POLL_S = 0.1  # between two looks whether the worker was stopped
-LOG_TAIL_BYTES = 2000
+IMPORT_LOG_BYTES = 2000
 
 _SERVER_CODE = (
     "import sys; from xsheet.runtime.worker_main import fork_workers; fork_workers(int(sys.argv[1]), int(sys.argv[2]))"
@@ -169,7 +169,7 @@ class _ServerProcess:
         return int(value)
 
     def _tail(self) -> bytes:
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - IMPORT_LOG_BYTES))
         return self._log.read()
 
 

@@ -44,7 +44,6 @@ def test_what_is_found_has_the_right_class_and_side(score):
     assert score.laterality == 1.0
 
 
-@pytest.mark.xfail(reason="the stricter shakes count fewer repetitions on three films; open", strict=False)
 def test_repetitions_are_counted(score):
     assert score.repetitions >= 0.9
 
