@@ -95,7 +95,7 @@ def intervals(repeats: int = 200) -> None:
             some = rng.choice(a.annotation_count, clips, replace=False)
             found = compare_layers([a.take(some)], [b.take(some)], rng=rng, resamples=400)
             numbers = [(r.track_detection.by_tiou[2].f1, r.alpha, r.start_error.mean_abs_us) for r in (truth, found)]
-            held += [one.low <= true.limit_value <= one.high for true, one in zip(*numbers, strict=True)]
+            held += [one.low <= true.value <= one.high for true, one in zip(*numbers, strict=True)]
         print(f"| {clips} | " + " | ".join(f"{share:.2f}" for share in held / repeats) + " |")
 
 
