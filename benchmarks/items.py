@@ -77,7 +77,8 @@ if __name__ == "__main__":
     parser.add_argument("--one", action="store_true")
     arguments = parser.parse_args()
     if arguments.one:
-        measure(*arguments.items, arguments.folder)
+        (count,) = arguments.items
+        measure(count, arguments.folder)
     else:
         print("| items | wall, s | CPU, s | files | MB | the same command again, s |\n|---:|---:|---:|---:|---:|---:|")
         for count in arguments.items:
