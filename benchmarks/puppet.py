@@ -182,7 +182,8 @@ def head_table(people: int, frames: int) -> None:
     found = [float(np.isfinite(s["yaw_deg"]).mean()) for s in seen]
     print(f"face found in {np.mean(found):.2%} of {people * frames} frames; worst person {min(found):.2%}")
     # The zero of a measured pitch differs from face to face by some 2 degrees; "own zero" takes each person's mean off.
-    print(f"{'':11} pooled r  own zero  worst r (person)  slope")
+    print("\n| planted and measured | pooled r | r about each person's own zero | worst r (person) | slope |")
+    print("|---|---|---|---|---|")
     for name in QUANTITIES:
         each = [correlation(t[name], s[name]) for t, s in zip(truth, seen, strict=True)]
         true, got = (np.concatenate([series[name] for series in side]) for side in (truth, seen))
@@ -191,7 +192,7 @@ def head_table(people: int, frames: int) -> None:
         true_own = np.concatenate([series[name] - series[name].mean() for series in truth])
         slope = np.polyfit(true[known], got[known], 1)[0]
         pooled, centred = correlation(true, got), correlation(true_own, np.concatenate(own))
-        print(f"{name:11} {pooled:8.3f}  {centred:8.3f}  {min(each):7.3f} ({int(np.argmin(each)):2})  {slope:12.2f}")
+        print(f"| {name} | {pooled:.3f} | {centred:.3f} | {min(each):.3f} ({int(np.argmin(each))}) | {slope:.2f} |")
 
 
 def body_rows(seed: int, frames: int) -> tuple[Floats, list[bool], list[bool]]:
@@ -223,20 +224,20 @@ def body_table(people: int, frames: int) -> None:
     """Print how MediaPipe Pose and Hands track the drawn arms."""
     each = [body_rows(seed, frames) for seed in range(people)]
     bodies, hands = (np.concatenate([person[k] for person in each]) for k in (1, 2))
-    print(
-        f"body found in {bodies.mean():.2%} of {len(bodies)} frames, a hand in {hands.mean():.2%} of those with one up"
-    )
+    print(f"\nbody found in {bodies.mean():.2%} of {len(bodies)} frames, "
+          f"a hand in {hands.mean():.2%} of those with one up")  # fmt: skip
     # Wrists below the picture are invisible: both heights are clipped to the lower edge.
     table = np.concatenate([person[0] for person in each])
     table[:, [2, 4]] = np.minimum(table[:, [2, 4]], 1.0)
     people_rows = [table[table[:, 0] == seed] for seed in range(people)]
+    print("\n| height | r | worst person |\n|---|---|---|")
     for name, true, got in (("wrist height", 2, 4), ("shoulder height", 5, 6)):
         worst = min(correlation(rows[:, true], rows[:, got]) for rows in people_rows)
-        print(f"{name:16} r {correlation(table[:, true], table[:, got]):.3f}, worst person {worst:.3f}")
+        print(f"| {name} | {correlation(table[:, true], table[:, got]):.3f} | {worst:.3f} |")
     up = table[:, 2] < 0.75
     off = np.hypot(table[up, 1] - table[up, 3], table[up, 2] - table[up, 4])
     agree = ((table[:, 4] < 0.8) == (table[:, 2] < 0.8)).mean()
-    print(f"wrist while up: median error {np.median(off):.3f} of the picture; up or down agrees in {agree:.1%}")
+    print(f"\nwrist while up: median error {np.median(off):.3f} of the picture; up or down agrees in {agree:.1%}")
 
 
 if __name__ == "__main__":
@@ -245,7 +246,7 @@ if __name__ == "__main__":
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--only", choices=("head", "body"))
     options = parser.parse_args()
-    print(f"{frames_per_second(options.people):.0f} frames per second of CPU")
+    print(f"{frames_per_second(options.people):.0f} frames per second of CPU\n")
     if options.only != "body":
         head_table(options.people, options.frames)
     if options.only != "head":
