@@ -37,7 +37,7 @@ from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us, span_of_frames
 
-RULES_VERSION = 3  # part of a run's id; raise it with every change of what the rules find or say
+RULES_VERSION = 4  # part of a run's id; raise it with every change of what the rules find or say
 MIN_PHASE_FRAMES = MIN_PHASE_US // frame_start_us(1, CLIP_RATE)
 # Uniform over one frame: the uncertainty of the start and end of a rest.
 MIN_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)

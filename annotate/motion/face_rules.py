@@ -18,6 +18,7 @@ _LOWERED_LIDS = 0.28  # share of the usual opening from which lids are lowered r
 _OPEN_LIDS = 0.85  # share of the usual opening from which eyes are open
 _JAW_SHARE = 0.5  # of a mouth's width: an opening as large as this is made by the jaw
 _HELD_FACTOR = 1.5  # × minimum size: an expression without its return counts from here
+_SPEECH_FRAMES, _SPEECH_GAP_S = 6, 0.3  # voice so soon after an opening, or the next opening: the mouth speaks
 
 
 class FaceRuleSettings(StrictModel):
@@ -45,6 +46,15 @@ class FaceRuleSettings(StrictModel):
         description="pitch below the usual pitch of the clip from which lowered lids look down, degrees",
     )
     min_brow_raise: float = Field(default=0.0125, gt=0, le=0.2, description="minimum rise of the brows, face heights")
+    brow_ratio: float = Field(
+        default=1.6,
+        ge=1,
+        le=5,
+        description="minimum rise of the brows that is annotated, as a multiple of min_brow_raise",
+    )
+    max_brows_s: float = Field(
+        default=2.5, gt=0, le=10, description="longest raise of the brows, seconds; longer ones are drift"
+    )
     min_smile: float = Field(default=0.27, gt=0, le=1, description="minimum rise of the smile series, 0..1")
     min_smile_widening: float = Field(
         default=0.02,
@@ -52,11 +62,11 @@ class FaceRuleSettings(StrictModel):
         le=0.5,
         description="minimum width of a smiling mouth above its usual width in the clip, face heights",
     )
-    speech_smile_ratio: float = Field(
+    smile_ratio: float = Field(
         default=1.25,
         ge=1,
         le=5,
-        description="minimum smile during speech, as a multiple of min_smile; speech spreads the lips too",
+        description="minimum smile that is annotated, as a multiple of min_smile; speech and songs spread the lips too",
     )
     min_pursing: float = Field(
         default=0.04, gt=0, le=0.5, description="minimum narrowing of a closed mouth, face heights"
@@ -81,11 +91,12 @@ class FaceRuleSettings(StrictModel):
         le=90,
         description="largest head yaw at which expressions of the mouth are detected, degrees",
     )
-    mute_mouth_ratio: float = Field(
+    open_mouth_ratio: float = Field(
         default=1.5,
         ge=1,
         le=10,
-        description="minimum opening in a clip without voice, as a multiple of min_mouth_opening; the lips may speak",
+        description="minimum opening that is annotated, as a multiple of min_mouth_opening; lips part before speech, "
+        "and may speak without a voice that is heard",
     )
     max_voiced_share: float = Field(
         default=0.4, ge=0, le=1, description="largest share of frames with voice while the mouth is open"
@@ -95,7 +106,7 @@ class FaceRuleSettings(StrictModel):
 def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[DetectedAction]:
     """Gaze shifts, long blinks, raised brows, smiles and silent mouth openings; they may overlap."""
     for episode in _returning_episodes(curves.gaze_x, settings.min_gaze, max_hold_s=2.0):
-        is_long = (episode.end - episode.start) / FPS >= settings.min_gaze_s
+        is_long = (episode.end - episode.start) / FPS >= settings.min_gaze_s and len(episode.segments) == 2
         jumps = all(segment.seconds <= settings.max_shift_s for segment in episode.segments)
         if is_long and jumps and all(_is_steady(curves, segment, settings) for segment in episode.segments):
             yield detected_action(episode, "look_away", "gaze", side=side_of(episode.peak), min_size=settings.min_gaze)
@@ -105,33 +116,66 @@ def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Ite
     for episode in _returning_episodes(
         curves.brow_raise, settings.min_brow_raise, max_hold_s=1.2, smoothing_frames=1.5
     ):
-        rises = episode.peak > 0 and episode.segments[0].seconds <= settings.max_rise_s
-        if rises and _is_steady(curves, episode.segments[0], settings):
+        is_brief = (episode.end - episode.start) / FPS <= settings.max_brows_s
+        rises = (
+            episode.peak >= settings.brow_ratio * settings.min_brow_raise
+            and episode.segments[0].seconds <= settings.max_rise_s
+        )
+        if is_brief and rises and _is_steady(curves, episode.segments[0], settings):
             yield detected_action(episode, "raise_brows", "brows", side="both", min_size=settings.min_brow_raise)
     smiles = [
         episode
         for episode in _returning_episodes(curves.smile, settings.min_smile, max_hold_s=8.0, smoothing_frames=4.0)
-        if episode.peak >= settings.min_smile * _smile_ratio(curves, episode, settings)
+        if episode.peak >= settings.min_smile * settings.smile_ratio
         and _faces_camera(curves, episode, settings)
         and _widens(curves, episode, settings)
+        and not _drops_jaw(curves, episode)
     ]
     for episode in smiles:
         yield detected_action(episode, "smile", "face", side="none", min_size=settings.min_smile)
     for episode in _pursed_lips(curves, settings):
         yield detected_action(episode, "purse_lips", "mouth", side="none", min_size=settings.min_pursing)
-    # Speech moves the mouth all the time, so there is no background test; voice separates the two.
-    min_opening = settings.min_mouth_opening * (1.0 if curves.voiced.any() else settings.mute_mouth_ratio)
-    openings = find_segments(curves.mouth_opening, min_size=min_opening, smoothing_frames=0.7)
-    for episode in group_segments(openings, frames=len(curves), max_gap_s=0.0, max_hold_s=3.0):
-        silent = _voiced_share(curves, episode) <= settings.max_voiced_share
+    for episode in _silent_openings(curves, settings):
         laughs = any(smile.start < episode.end and episode.start < smile.end for smile in smiles)
-        bares = _bares_teeth(curves, episode, settings)
-        if episode.peak > 0 and episode.returns and silent and not laughs and not bares:
-            yield detected_action(episode, "open_mouth", "mouth", side="none", min_size=min_opening)
+        if not laughs and not _bares_teeth(curves, episode, settings):
+            yield detected_action(
+                episode, "open_mouth", "mouth", side="none",
+                min_size=settings.open_mouth_ratio * settings.min_mouth_opening,
+            )  # fmt: skip
 
 
-def _smile_ratio(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> float:
-    return settings.speech_smile_ratio if _voiced_share(curves, episode) > settings.max_voiced_share else 1.0
+def _silent_openings(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[MotionEpisode]:
+    """Openings of a mouth that does not speak: without voice in it or soon after it, and not one after the other.
+
+    Speech moves the mouth all the time, so there is no background test. Smaller openings count as neighbours too; a
+    mouth that is opened as wide as no speech opens it needs no distance from its neighbours.
+    """
+    openings = find_segments(curves.mouth_opening, min_size=settings.min_mouth_opening, smoothing_frames=0.7)
+    episodes = list(group_segments(openings, frames=len(curves), max_gap_s=0.0, max_hold_s=3.0))
+    for k, episode in enumerate(episodes):
+        alone = all(_gap_s(episode, other) > _SPEECH_GAP_S for other in episodes[max(0, k - 1) : k + 2])
+        wide = episode.peak >= _JAW_SHARE * finite_median(curves.mouth_width)
+        large = episode.peak >= settings.open_mouth_ratio * settings.min_mouth_opening
+        if large and episode.returns and (alone or wide) and _is_silent(curves, episode, settings):
+            yield episode
+
+
+def _gap_s(a: MotionEpisode, b: MotionEpisode) -> float:
+    """Pause between two episodes; infinite from an episode to itself."""
+    return np.inf if a is b else max(b.start - a.end, a.start - b.end) / FPS
+
+
+def _is_silent(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> bool:
+    """Whether there is little voice in an episode and none that it leads to."""
+    soon = curves.voiced[int(np.ceil(episode.end)) :][:_SPEECH_FRAMES]
+    return _voiced_share(curves, episode) <= settings.max_voiced_share and float(soon.sum()) <= _SPEECH_FRAMES / 2
+
+
+def _drops_jaw(curves: MotionCurves, episode: MotionEpisode) -> bool:
+    """Whether the mouth is held wide open, as in a shout; False where its width is not measured."""
+    frames = _held_frames(episode)
+    opening = finite_median(curves.mouth_opening[frames.start : frames.stop])
+    return opening >= _JAW_SHARE * finite_median(curves.mouth_width[frames.start : frames.stop])
 
 
 def _widens(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> bool:
@@ -214,7 +258,7 @@ def _looks_down(curves: MotionCurves, episode: MotionEpisode, settings: FaceRule
 def _pursed_lips(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[MotionEpisode]:
     """Closed mouths that are narrower than before and after, without voice; speech rounds the lips too."""
     for episode in _returning_episodes(-curves.mouth_width, settings.min_pursing, max_hold_s=8.0, smoothing_frames=2.0):
-        frames = _held_frames(episode)
+        frames = frames_between(episode.start, episode.end)  # between two words lips are closed for a moment too
         opening = curves.mouth_opening[frames.start : frames.stop]
         closed = float(np.nanmedian(opening)) <= settings.min_mouth_opening / 2 if np.isfinite(opening).any() else False
         silent = _voiced_share(curves, episode) <= settings.max_voiced_share
