@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from xsheet.annotate.motion.annotator import MotionSettings
@@ -31,7 +31,9 @@ class MotionQuantities:
 
     by_action: Mapping[vocab.Action, MotionQuantity]
     by_arm: Mapping[vocab.Track, MotionQuantity]
-    missable: tuple[MotionQuantity, ...]  # without the mouth: speech moves it all the time
+    # Without the mouth: speech moves it all the time. Their minima are those from which the annotator names a movement;
+    # smaller ones were rarely true of real people (docs/log/annotate.md#real-people).
+    missable: tuple[MotionQuantity, ...]
 
     def find(self, action: vocab.Action, track: vocab.Track) -> MotionQuantity | None:
         """The quantity that shows a class on its track; None if none is measured."""
@@ -74,5 +76,13 @@ def motion_quantities(limits: MotionSettings) -> MotionQuantities:
             "smile": smile, "open_mouth": mouth, "lean_in": size, "lean_back": size, "sway": sway, "shrug": rise,
         },
         by_arm={"arm_left": left, "arm_right": right},
-        missable=(pitch, yaw, roll, gaze, lids, brows, smile, size, sway, rise, left, right),
+        missable=(
+            pitch, yaw, _named(roll, head.tilt_ratio), gaze, lids, _named(brows, face.brow_ratio),
+            _named(smile, face.smile_ratio), *(_named(one, torso.said_ratio) for one in (size, sway, rise)), left,
+            right,
+        ),
     )  # fmt: skip
+
+
+def _named(quantity: MotionQuantity, ratio: float) -> MotionQuantity:
+    return replace(quantity, min_amplitude=ratio * quantity.min_amplitude)

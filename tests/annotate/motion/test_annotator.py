@@ -413,3 +413,58 @@ def test_shoulders_that_jitter_do_not_shrug():
         phases(signals(**dict.fromkeys(("shoulder_left_y", "shoulder_right_y"), held(-0.06, out=2, hold=0, back=2))))
         == []
     )
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        leaning(0.03),
+        dict.fromkeys(("head_x", "shoulder_left_x", "shoulder_right_x"), waved(0.06, 2, length=36, both_ways=True)),
+        dict.fromkeys(("shoulder_left_y", "shoulder_right_y"), held(-0.032, out=8, hold=8, back=9)),
+        {"brow_raise": held(0.017)},
+        {"smile": held(0.3, hold=30), "mouth_wide": held(0.03, hold=30)},
+        opened(0.06),
+    ],
+    ids=["lean", "sway", "shrug", "brows", "smile", "mouth"],
+)
+def test_the_smallest_measured_movements_of_torso_and_face_are_not_named(moves):
+    assert phases(signals(**moves)) == []
+
+
+@pytest.mark.parametrize(
+    "gaze",
+    [
+        eased((40, 0), (43, 0.3), (60, 0.3), (63, 0.6), (80, 0.6), (84, 0)),
+        eased((110, 0), (113, 0.4), (FRAMES, 0.4)),
+    ],
+    ids=["in two steps", "without a way back"],
+)
+def test_eyes_that_do_not_go_and_come_back_in_one_jump_each_do_not_look_away(gaze):
+    assert phases(signals(gaze_x=gaze)) == []
+
+
+def test_brows_that_stay_up_are_no_raise():
+    assert [p.action for p in phases(signals(brow_raise=held(0.03)))] == ["raise_brows"]
+    assert phases(signals(brow_raise=eased((20, 0), (30, 0.03), (50, 0.03), (110, 0)))) == []
+
+
+def test_lips_that_part_before_speech_do_not_open_the_mouth():
+    assert phases(signals(**opened(0.12), voice=np.where(np.arange(FRAMES) > 82, 1.0, 0.0))) == []
+
+
+@pytest.mark.parametrize(("peak", "actions"), [(0.1, []), (0.2, ["open_mouth", "open_mouth"])])
+def test_a_mouth_that_opens_again_and_again_speaks_unless_it_opens_wide(peak, actions):
+    mouth = held(peak, start=30) + held(peak, start=75)
+    some = signals(mouth_open=mouth, head_height=0.32 * mouth, head_y=0.16 * mouth)
+    assert [p.action for p in phases(some)] == actions
+
+
+def test_a_shout_that_spreads_the_lips_is_no_smile():
+    some = signals(**opened(0.25), smile=held(0.9), mouth_wide=held(0.06))
+    assert [p.action for p in phases(some)] == ["open_mouth"]
+
+
+def test_lips_are_pursed_only_while_the_mouth_is_closed():
+    mouth = eased((40, 0), (46, 0.09), (52, 0.09), (58, 0), (62, 0), (68, 0.09), (90, 0.09), (96, 0))
+    some = signals(mouth_wide=held(-0.08, hold=30), mouth_open=mouth)
+    assert "purse_lips" not in [p.action for p in phases(some)]

@@ -128,6 +128,12 @@ def test_a_clear_movement_without_a_phase_is_missed(annotation, nodding):
     assert abs(missed.end_us - 2_240_000) <= 120_000
 
 
+@pytest.mark.parametrize(("size", "is_missed"), [(0.31, False), (0.6, True)])
+def test_a_movement_too_small_to_be_named_is_not_missed(annotation, size, is_missed):
+    seen = signals(smile=bump(40, 75, size))
+    assert ("G9" in failed(annotation(("whole_body", "rest", 0.0, 1.0)), seen)) == is_missed
+
+
 def test_a_movement_that_a_phase_of_its_track_covers_is_not_missed(annotation, nodding):
     assert "G9" not in failed(annotation(("head", "turn_head", 1.6, 2.24)), nodding)
 
