@@ -182,6 +182,8 @@ class ClipEvidence:
 def _is_large(episode: MotionEpisode, seconds: float, quantity: MotionQuantity, min_amplitude: float) -> bool:
     if not episode.returns or (quantity.required_sign and quantity.required_sign * episode.peak < 0):
         return False
+    if quantity.max_segments is not None and len(episode.segments) > quantity.max_segments:
+        return False
     cycle_s = seconds / max(1, len(episode.segments) // 2)
     factor = 1.0
     if episode.held_until is not None:  # a pose held to the end of the clip can be drift

@@ -23,6 +23,7 @@ class MotionQuantity:
     posture_after_s: float = math.inf  # a longer movement out and back is a posture
     posture_amplitude_factor: float = math.inf  # factor on min_amplitude for a posture
     required_action: vocab.Action | None = None  # class whose detector must also respond
+    max_segments: int | None = None  # of a missed movement: eyes that look away go and come back; more is drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class MotionQuantities:
 
     by_action: Mapping[vocab.Action, MotionQuantity]
     by_arm: Mapping[vocab.Track, MotionQuantity]
-    # Without the mouth: speech moves it all the time. Their minima are those from which the annotator names a movement;
-    # smaller ones were rarely true of real people (docs/log/annotate.md#real-people).
+    # Without the mouth: speech moves it all the time. Movements of the torso from the size at which the
+    # annotator names them: smaller ones were not true of real people (docs/log/annotate.md#real-people).
     missable: tuple[MotionQuantity, ...]
 
     def find(self, action: vocab.Action, track: vocab.Track) -> MotionQuantity | None:
@@ -50,7 +51,7 @@ def motion_quantities(limits: MotionSettings) -> MotionQuantities:
     )  # fmt: skip
     yaw = MotionQuantity("yaw_deg", "head", head.min_yaw_deg, 0.7, max_gap_s=0.2)
     roll = MotionQuantity("roll_deg", "head", head.min_roll_deg, 0.7, max_gap_s=0.2)
-    gaze = MotionQuantity("gaze_x", "gaze", face.min_gaze, 1.0, max_hold_s=2.0)
+    gaze = MotionQuantity("gaze_x", "gaze", face.min_gaze, 1.0, max_hold_s=2.0, max_segments=2)
     lids = MotionQuantity(
         "eye_openness", "gaze", 1 - face.closed_eye_openness, 0.5, max_hold_s=2.0, required_sign=-1,
         required_action="blink_long",
@@ -77,9 +78,8 @@ def motion_quantities(limits: MotionSettings) -> MotionQuantities:
         },
         by_arm={"arm_left": left, "arm_right": right},
         missable=(
-            pitch, yaw, _named(roll, head.tilt_ratio), gaze, lids, _named(brows, face.brow_ratio),
-            _named(smile, face.smile_ratio), *(_named(one, torso.said_ratio) for one in (size, sway, rise)), left,
-            right,
+            pitch, yaw, roll, gaze, lids, brows, smile,
+            *(_named(one, torso.said_ratio) for one in (size, sway, rise)), left, right,
         ),
     )  # fmt: skip
 
