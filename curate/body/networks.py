@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from xsheet.curate.body.hands import HandPoints
 from xsheet.curate.media.image import Rgb
+from xsheet.curate.mediapipe_graph import NetworkGraph, bundled_graph
 from xsheet.curate.weights import read_model
 from xsheet.schemas.errors import ConfigError
 
@@ -25,6 +26,7 @@ PoseNetworkName = Literal["full", "lite", "heavy"]
 HandNetworkName = Literal["full", "lite", "landmarker"]
 POSE_FILES: dict[PoseNetworkName, str] = {"lite": "pose_landmarker_lite.task", "heavy": "pose_landmarker_heavy.task"}
 HAND_FILES: dict[HandNetworkName, str] = {"landmarker": "hand_landmarker.task"}
+_HAND_STREAMS = ("multi_hand_landmarks", "multi_hand_world_landmarks", "multi_handedness")
 _FRAME_MS = 40  # the Tasks trackers want rising times; only their order matters
 
 
@@ -105,14 +107,21 @@ class WheelPose:
 
     def open(self) -> None:
         """Load the models."""
-        # Importing mediapipe takes a second and starts its logging, so only workers import it.
-        from mediapipe.python.solutions.pose import Pose  # noqa: PLC0415
-
-        self._pose: Any = Pose(model_complexity=1)
+        self._pose = NetworkGraph(
+            bundled_graph("pose_landmark/pose_landmark_cpu.binarypb"),
+            side_inputs={
+                "model_complexity": 1,
+                "smooth_landmarks": True,
+                "enable_segmentation": False,
+                "smooth_segmentation": False,
+                "use_prev_landmarks": True,
+            },
+            outputs=["pose_landmarks"],
+        )
 
     def __call__(self, picture: Rgb) -> Floats | None:
         """See PoseNetwork."""
-        found = self._pose.process(picture).pose_landmarks
+        found = self._pose.message_of(self._pose(picture).get("pose_landmarks"))
         return _joints(found.landmark) if found else None
 
     def close(self) -> None:
@@ -166,19 +175,21 @@ class WheelHands:
 
     def open(self) -> None:
         """Load the models."""
-        from mediapipe.python.solutions.hands import Hands  # noqa: PLC0415
-
-        self._hands: Any = Hands(max_num_hands=2, model_complexity=self._complexity)
+        self._hands = NetworkGraph(
+            bundled_graph("hand_landmark/hand_landmark_tracking_cpu.binarypb"),
+            side_inputs={"num_hands": 2, "model_complexity": self._complexity, "use_prev_landmarks": True},
+            outputs=_HAND_STREAMS,
+        )
 
     def __call__(self, picture: Rgb) -> list[HandPoints]:
         """See HandNetwork."""
-        found = self._hands.process(picture)
-        parts = (found.multi_hand_landmarks, found.multi_hand_world_landmarks, found.multi_handedness)
+        found = self._hands(picture)
+        parts = [self._hands.messages_of(found.get(name)) for name in _HAND_STREAMS]
         aspect = picture.shape[1] / picture.shape[0]
         return [
             _hand_points(marks.landmark, world.landmark, kinds.classification[0].score, aspect=aspect,
                          mirrored_side=kinds.classification[0].label)
-            for marks, world, kinds in zip(*(part or () for part in parts), strict=True)
+            for marks, world, kinds in zip(*parts, strict=True)
         ]  # fmt: skip
 
     def close(self) -> None:

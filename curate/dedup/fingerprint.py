@@ -41,7 +41,7 @@ class FingerprintAnalyser:
     def add(self, frame: Frame) -> None:
         """Process the next frame."""
         step = max(1, min(frame.rgb.shape[:2]) // _MIN_LINES)
-        luma = np.ascontiguousarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)[::step, ::step])
+        luma = np.ascontiguousarray(cv2.cvtColor(frame.rgb[::step], cv2.COLOR_RGB2GRAY)[:, ::step])
         cells = cv2.resize(luma, (_COLUMNS * _CELL_PX, _ROWS * _CELL_PX), interpolation=cv2.INTER_AREA)
         grid = cells.reshape(_ROWS, _CELL_PX, _COLUMNS, _CELL_PX).mean(axis=(1, 3), dtype=np.float32)
         self._grids.append(grid)

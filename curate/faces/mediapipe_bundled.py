@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xsheet.curate.faces.mesh import FaceGeometry, Roi
 from xsheet.curate.media.image import Rgb
+from xsheet.curate.mediapipe_graph import NetworkGraph
 
 # The mesh as a graph of one node with the region as input. The attention mesh adds irises and better lips.
 _MESH_GRAPH = """
@@ -31,6 +32,17 @@ node {
   output_stream: "LANDMARKS:landmarks"
 }
 """
+# FaceDetection of the wheel with its full-range model.
+_DETECTION_GRAPH = """
+input_stream: "image"
+output_stream: "detections"
+node {{
+  calculator: "FaceDetectionFullRangeCpu"
+  input_stream: "IMAGE:image"
+  output_stream: "DETECTIONS:detections"
+  options {{ [mediapipe.FaceDetectionOptions.ext] {{ min_score_thresh: {min_score} }} }}
+}}
+"""
 # A landmark in protobuf's wire format: its length, then x, y and z as a tag and a float each.
 _WIRE_LANDMARK = np.dtype([("length", "u1", 2)] + [(f"{axis}{part}", kind) for axis in "xyz" for part, kind in (
     ("_tag", "u1"), ("", "<f4"))])  # fmt: skip
@@ -46,15 +58,13 @@ class FullRangeDetector:
 
     def open(self) -> None:
         """Load the model."""
-        # Importing mediapipe takes a second and starts its logging, so only workers import it.
-        from mediapipe.python.solutions.face_detection import FaceDetection  # noqa: PLC0415
-
-        self._detector: Any = FaceDetection(model_selection=1, min_detection_confidence=self._min_score)
+        self._detector = NetworkGraph(_DETECTION_GRAPH.format(min_score=self._min_score), outputs=["detections"])
 
     def __call__(self, rgb: Rgb) -> list[Roi]:
         """Regions with a face, most confident first."""
         height, width = rgb.shape[:2]
-        detections = sorted(self._detector.process(rgb).detections or (), key=lambda d: -d.score[0])
+        found = self._detector.messages_of(self._detector(rgb).get("detections"))
+        detections = sorted(found, key=lambda d: -d.score[0])
         return [_roi(one.location_data, width, height, score=float(one.score[0])) for one in detections]
 
     def close(self) -> None:
@@ -78,12 +88,11 @@ class BundledFaceBackend:
     def open(self) -> None:
         """Load both models."""
         from mediapipe.framework.formats import rect_pb2  # noqa: PLC0415
-        from mediapipe.python.solution_base import SolutionBase  # noqa: PLC0415
 
         self.detect.open()
         messages: Any = rect_pb2  # generated code without types
         self._rect = messages.NormalizedRect
-        self._mesh: Any = SolutionBase(graph_config=_MESH_GRAPH, outputs=["landmarks"])
+        self._mesh = NetworkGraph(_MESH_GRAPH, outputs=["landmarks"])
 
     def landmarks(self, rgb: Rgb, roi: Roi) -> FaceGeometry | None:
         """Landmarks of the face in a region, or None."""
@@ -95,7 +104,7 @@ class BundledFaceBackend:
             height=roi.side / height,
             rotation=roi.angle_rad,
         )
-        marks = self._mesh.process({"image": rgb, "roi": region}).landmarks
+        marks = self._mesh.message_of(self._mesh(rgb, roi=region).get("landmarks"))
         if marks is None:
             return None
         return FaceGeometry(points=_points(marks) * np.array((width, height, width), np.float32))

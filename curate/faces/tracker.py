@@ -43,7 +43,9 @@ _TURNED_LEAD = 0.05
 class FaceSettings(StrictModel):
     """How faces are detected and linked."""
 
-    min_detection_confidence: float = Field(default=0.5, gt=0, lt=1, description="of the detector; MediaPipe's default")
+    min_detection_confidence: float = Field(
+        default=0.6, gt=0, lt=1, description="of the detector; the default of the full-range model's own graph"
+    )
     detection_interval_frames: int = Field(
         default=12,
         ge=1,

@@ -116,13 +116,11 @@ class PictureAnalyser:
 def letterbox_share(luma: Rgb) -> float:
     """Share 0..1 of a picture (height, width) covered by plain bars along its sides, of any colour."""
     height, width = luma.shape
-    rows = _LineLevels(luma, axis=1)
-    top, bottom = rows.leading_plain(), rows.leading_plain(from_end=True)
+    top, bottom = _plain_lines(luma), _plain_lines(luma[::-1])
     middle = luma[top : height - bottom]
     if not middle.size:
         return 0.0
-    columns = _LineLevels(middle, axis=0)
-    left, right = columns.leading_plain(), columns.leading_plain(from_end=True)
+    left, right = _plain_lines(middle.T), _plain_lines(middle.T[::-1])
     inside = middle[:, left : width - right]
     if not inside.size:
         return 0.0
@@ -132,21 +130,14 @@ def letterbox_share(luma: Rgb) -> float:
     return float(1.0 - (height - top - bottom) * (width - left - right) / (height * width))
 
 
-class _LineLevels:
-    """Least, largest and mean level of each line of a picture."""
-
-    def __init__(self, picture: Rgb, *, axis: int) -> None:
-        """`axis`: 1 for rows, 0 for columns."""
-        low, high = (cv2.reduce(picture, axis, kind).ravel().astype(int) for kind in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
-        self._range = high - low
-        self._mean = np.asarray(cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_64F)).ravel()
-
-    def leading_plain(self, *, from_end: bool = False) -> int:
-        """Number of leading lines that are plain and match the first."""
-        step = -1 if from_end else 1
-        extent, level = self._range[::step], self._mean[::step]
-        plain = (extent <= _BAR_RANGE) & (np.abs(level - level[0]) <= _BAR_DRIFT)
-        return len(level) if plain.all() else int(plain.argmin())
+def _plain_lines(lines: Rgb) -> int:
+    """Number of leading lines (N, length) that are plain and match the first."""
+    if int(lines[0].max()) - int(lines[0].min()) > _BAR_RANGE:  # so in most pictures, and the rest need not be read
+        return 0
+    extent = lines.max(axis=1).astype(int) - lines.min(axis=1)
+    level = lines.mean(axis=1)
+    plain = (extent <= _BAR_RANGE) & (np.abs(level - level[0]) <= _BAR_DRIFT)
+    return len(level) if plain.all() else int(plain.argmin())
 
 
 def _checked_bar_width(count: int, lines: Rgb, inside: Rgb) -> int:

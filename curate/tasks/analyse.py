@@ -47,7 +47,7 @@ class AnalysisTask:
     """Measures one source. The payload of an item is an AnalysisJob; `tasks.segment` makes candidates of the rows."""
 
     name = "analysis"
-    VERSION = 7  # part of the keys of results; raise it with every change of the rows
+    VERSION = 8  # part of the keys of results; raise it with every change of the rows
     WORKER_MODULES = ("mediapipe", "scenedetect")
 
     def __init__(self, settings: DecodeSettings, *, sync: SyncMethod, models: Path | None) -> None:
