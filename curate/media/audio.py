@@ -27,9 +27,9 @@ class SoundtrackBuilder:
     """Fills one array of fixed length from decoded frames."""
 
     def __init__(self, samples: int, *, channel: int | None = None) -> None:
-        """`channel`: take this channel of stereo instead of the mix."""
+        """`channel`: take this side of stereo instead of the mix."""
         self._channel = channel
-        self._power = np.zeros(3)  # of the mix and of both channels of stereo
+        self._power = np.zeros(3)  # of the mix and of both sides of stereo
         self._samples: Samples = np.zeros(samples, np.float32)
         self._segment: _SoundSegment | None = None
 
@@ -48,13 +48,13 @@ class SoundtrackBuilder:
 
     @property
     def channels_cancel(self) -> bool:
-        """Whether two channels cancel in the mix, because one is the negative of the other."""
+        """Whether left and right cancel in the mix, because one is the negative of the other."""
         mix, *channels = self._power.tolist()
         return self._channel is None and mix < _MAX_CANCELLED_SHARE * min(channels)
 
     @property
     def louder_channel(self) -> int:
-        """Index of the channel with more power."""
+        """Index of the side with more power."""
         return int(self._power[1:].argmax())
 
     def finish(self) -> Samples:
@@ -87,12 +87,12 @@ class _SoundSegment:
         self._rate_hz = frame.sample_rate
         self._start_us = start_us
         self._samples_read = 0
-        self._is_stereo = len(frame.layout.channels) == 2
+        self._is_mono = len(frame.layout.channels) == 1
         self._channel = channel
         self._power = power
         # swresample mixes by layout, so the centre of 5.1 counts; scaled so that two equal channels keep their level.
-        # Stereo is mixed here, because its channels may cancel each other.
-        layout = "stereo" if self._is_stereo else "mono"
+        # Left and right are mixed here, because they may cancel each other; the weights are those of its own mono.
+        layout = "mono" if self._is_mono else "stereo"
         options = {"rematrix_maxval": "1.0"}
         self._mixer = AudioResampler(format="fltp", layout=layout, rate=frame.sample_rate, options=options)
         self._resampler = soxr.ResampleStream(frame.sample_rate, AUDIO_RATE.num, 1, dtype="float32", quality="HQ")
@@ -116,7 +116,7 @@ class _SoundSegment:
 
     def _to_mono(self, channels: Samples) -> Samples:
         """(n,) samples of one or two channels (channels, n)."""
-        if not self._is_stereo:
+        if self._is_mono:
             return np.asarray(channels[0], np.float32)
         mix = np.asarray(channels.mean(axis=0), np.float32)
         finite = np.nan_to_num(np.stack([mix, *channels]), nan=0, posinf=0, neginf=0).astype(np.float64)

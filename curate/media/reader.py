@@ -186,8 +186,8 @@ class MediaReader:
         """Decode the audio track as float32 mono at 16 kHz; None if there is none.
 
         Sample 0 is aligned with the first frame. The array has 640 samples per frame at 25 fps: silence where the file
-        has no sound, cut where the sound outlasts the video. Stereo whose channels cancel each other (one is the
-        negative of the other) gives its louder channel.
+        has no sound, cut where the sound outlasts the video. Where left and right cancel each other (one is the
+        negative of the other), also in 5.1, the louder side is taken.
 
         Args:
             span: only frames (at 25 fps) that start inside; None is the whole video.

@@ -96,18 +96,26 @@ def test_a_track_that_is_not_there_is_named(film_with_tracks, tmp_path):
         probe(path, root=tmp_path, limits=MediaLimits(video_track=3))
 
 
-@pytest.mark.parametrize(("left", "right", "level"), [(1.0, -1.0, 0.4), (1.0, 1.0, 0.4), (1.0, 0.0, 0.2)])
-def test_channels_that_cancel_give_one_channel(left, right, level, tmp_path):
+@pytest.mark.parametrize(
+    ("layout", "channels", "level"),
+    [
+        ("stereo", (1, -1), 0.4), ("stereo", (1, 1), 0.4), ("stereo", (1, 0), 0.2),
+        # One side of 5.1 is the front channel by 1 + 2 √½.
+        ("5.1", (1, -1, 0, 0, 0, 0), 0.17), ("5.1", (0, 0, 1, 0, 0, 0), 0.12), ("quad", (1, -1, 0, 0), 0.23),
+    ],
+)  # fmt: skip
+def test_channels_that_cancel_give_one_channel(layout, channels, level, tmp_path):
     path, sound = tmp_path / "stereo.mkv", tone(0.4)
     with av.open(str(path), "w", format="matroska") as out:
         video = out.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        audio = out.add_stream("aac", rate=16_000, layout="stereo")
+        audio = out.add_stream("pcm_s16le", rate=16_000, layout=layout)
         for k in range(50):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 100, np.uint8), format="rgb24")
             frame.pts, frame.time_base = k, Fraction(1, 25)
             out.mux(video.encode(frame))
-        frame = av.AudioFrame.from_ndarray(np.stack([left * sound, right * sound]), format="fltp", layout="stereo")
+        interleaved = (32_767 * np.outer(sound, channels)).astype(np.int16).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(interleaved, format="s16", layout=layout)
         frame.sample_rate, frame.pts = 16_000, 0
         out.mux(audio.encode(frame))
         for stream in (video, audio):
