@@ -309,7 +309,7 @@ def _parse(table: Path) -> Iterable[dict[str, Any]]:
         case ".jsonl":
             return list(_json_lines(table.read_text(encoding="utf-8-sig")))
         case suffix:
-            return list(_delimited(table, "\t" if suffix == ".tsv" else ","))
+            return list(_delimited(table, "\t" if suffix == ".tsv" else None))
 
 
 def _json_lines(text: str) -> Iterator[dict[str, Any]]:
@@ -321,15 +321,27 @@ def _json_lines(text: str) -> Iterator[dict[str, Any]]:
             raise ValueError(f"line {number}: {error}") from error
 
 
-def _delimited(table: Path, delimiter: str) -> Iterator[dict[str, Any]]:
+def _delimited(table: Path, delimiter: str | None) -> Iterator[dict[str, Any]]:
+    """Rows by the names in the first line; without a delimiter the one that this line has."""
     limit = csv.field_size_limit(MAX_WORDS_BYTES)
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter=delimiter)
+            names = file.readline()
+            file.seek(0)
+            rows = csv.DictReader(file, delimiter=delimiter or _delimiter(names))
             _check_names(rows.fieldnames or ())
-            yield from ({key: value or "" for key, value in row.items() if key is not None} for row in rows)
+            for number, row in enumerate(rows, start=1):
+                unnamed: Any = row.pop(None, ())  # DictReader's key of further values
+                if any(unnamed):
+                    raise ValueError(f"row {number}: more values than columns; put values with a delimiter in quotes")
+                yield {key: value or "" for key, value in row.items()}
     finally:
         csv.field_size_limit(limit)
+
+
+def _delimiter(names: str) -> str:
+    """A comma; a semicolon or tab where the names have no comma, as spreadsheets write it for decimal commas."""
+    return next((one for one in ",;\t" if one in names), ",")
 
 
 def _check_names(names: Iterable[str]) -> None:

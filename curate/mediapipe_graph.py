@@ -17,33 +17,34 @@ class NetworkGraph:
     """One running graph. An instance serves one film and one thread."""
 
     def __init__(
-        self, config: Any, *, outputs: Sequence[str], side_inputs: Mapping[str, bool | int] | None = None
+        self, config: str | Path, *, outputs: Sequence[str], side_inputs: Mapping[str, bool | int] | None = None
     ) -> None:
         """Start it.
 
         Args:
-            config: a CalculatorGraphConfig, or its text.
+            config: text of a CalculatorGraphConfig, or path of a binary one below `mediapipe/modules`.
             outputs: names of the streams to read.
             side_inputs: what the graph gets once, by name.
         """
         # Importing mediapipe takes a second and starts its logging, so only workers import it.
-        from google.protobuf import text_format  # noqa: PLC0415
-        from mediapipe import python as mediapipe  # noqa: PLC0415
+        import mediapipe  # noqa: PLC0415
+        from mediapipe import python as api  # noqa: PLC0415
         from mediapipe.framework import calculator_pb2  # noqa: PLC0415
 
-        self._api: Any = mediapipe
+        self._api: Any = api
+        wheel = Path(mediapipe.__file__).parent
+        self._api.resource_util.set_resource_dir(str(wheel.parent))
+        # Expanded first, as SolutionBase does: where CalculatorGraph expands it, poses differ by .05 of the picture.
+        expanded: Any = self._api.ValidatedGraphConfig()
+        if isinstance(config, Path):
+            expanded.initialize(binary_graph_path=str(wheel / "modules" / config))
+        else:
+            expanded.initialize(graph_config=config)
         messages: Any = calculator_pb2  # generated code without types
         graph = messages.CalculatorGraphConfig()
-        if isinstance(config, str):
-            text_format.Parse(config, graph)
-        else:
-            graph.CopyFrom(config)
+        graph.ParseFromString(expanded.binary_config)
+        del graph.executor[:]
         graph.executor.add().type = "ApplicationThreadExecutor"
-        self._api.resource_util.set_resource_dir(str(_wheel_folder().parent))
-        # Expanded first, as SolutionBase does: where CalculatorGraph expands it, poses differ by .05 of the picture.
-        validated: Any = self._api.ValidatedGraphConfig()
-        validated.initialize(graph_config=graph)
-        graph.ParseFromString(validated.binary_config)
         self._graph: Any = self._api.CalculatorGraph(graph_config=graph)
         self._packets: dict[str, Any] = {}
         for name in outputs:
@@ -88,19 +89,3 @@ class NetworkGraph:
     def close(self) -> None:
         """Release it."""
         self._graph.close()
-
-
-def bundled_graph(file: str) -> Any:
-    """CalculatorGraphConfig of a binary graph of the wheel, by its path below `mediapipe/modules`."""
-    from mediapipe.framework import calculator_pb2  # noqa: PLC0415
-
-    messages: Any = calculator_pb2
-    graph = messages.CalculatorGraphConfig()
-    graph.ParseFromString((_wheel_folder() / "modules" / file).read_bytes())
-    return graph
-
-
-def _wheel_folder() -> Path:
-    import mediapipe  # noqa: PLC0415
-
-    return Path(mediapipe.__file__).parent

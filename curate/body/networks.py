@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xsheet.curate.body.hands import HandPoints
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.mediapipe_graph import NetworkGraph, bundled_graph
+from xsheet.curate.mediapipe_graph import NetworkGraph
 from xsheet.curate.weights import read_model
 from xsheet.schemas.errors import ConfigError
 
@@ -108,7 +108,7 @@ class WheelPose:
     def open(self) -> None:
         """Load the models."""
         self._pose = NetworkGraph(
-            bundled_graph("pose_landmark/pose_landmark_cpu.binarypb"),
+            Path("pose_landmark/pose_landmark_cpu.binarypb"),
             side_inputs={
                 "model_complexity": 1,
                 "smooth_landmarks": True,
@@ -176,7 +176,7 @@ class WheelHands:
     def open(self) -> None:
         """Load the models."""
         self._hands = NetworkGraph(
-            bundled_graph("hand_landmark/hand_landmark_tracking_cpu.binarypb"),
+            Path("hand_landmark/hand_landmark_tracking_cpu.binarypb"),
             side_inputs={"num_hands": 2, "model_complexity": self._complexity, "use_prev_landmarks": True},
             outputs=_HAND_STREAMS,
         )

@@ -67,6 +67,13 @@ def test_times_are_also_read_in_frames_and_with_a_decimal_comma(tmp_path):
     assert (spans(a), spans(b)) == ([(1_001_000, 2_002_000)], [(0, 400_000)])
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_csv_of_a_spreadsheet_with_decimal_commas_is_read(delimiter, tmp_path):
+    text = "\ufeffpath;start_s;end_s\r\na.mp4;0,5;3,5\r\n".replace(";", delimiter)
+    (entry,) = read_manifest(table(tmp_path, text), {})
+    assert spans(entry) == [(500_000, 3_500_000)]
+
+
 def test_words_are_taken_from_a_file_beside_the_manifest(tmp_path):
     (tmp_path / "a.json").write_text('[{"word": "hi", "start": 0.5, "end": 0.7}]')
     (entry,) = read_manifest(table(tmp_path, "path,words\na.mp4,a.json\n"), {})
@@ -88,6 +95,7 @@ def test_words_are_taken_from_a_file_beside_the_manifest(tmp_path):
         ("path,x0,y0,x1,y1\na.mp4,0.5,0,,1\n", "row 1: expected numbers in x0, y0, x1 and y1"),
         ("path,start_s,start_frame,fps\na.mp4,1,25,25\n", "row 1: expected either start_s or start_frame, got both"),
         ("path,x0,y0,x1,y1,crop_height\na.mp4,0,0,9,9,0\n", "row 1: expected a height of 1 to 100000 pixels, got '0'"),
+        ("path,caption\na.mp4,well, no\n", "row 1: more values than columns"),
         ("path,words\na.mp4,missing.json\n", "row 1: expected word times as JSON, TextGrid or WebVTT"),
         (f"path,words\na.mp4,{'x' * 300}.json\n", "(File name too long); correct 'words'"),
     ],

@@ -210,3 +210,11 @@ def test_a_turned_picture_is_upside_down_and_an_upright_one_is_not():
             for index in range(2):
                 tracker.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
             assert tracker.series() == {"upside_down": (expected, expected)}
+
+
+@pytest.mark.parametrize(("least", "is_found"), [(0.3, True), (0.999, False)])
+def test_a_face_less_certain_than_the_setting_is_not_found(least, is_found):
+    (rgb,) = still(1)
+    with FaceTracker(FaceSettings(min_detection_confidence=least)) as tracker:
+        tracker.add(Frame(0, 0, rgb, 0, 0))
+        assert bool(tracker.faces) == is_found
