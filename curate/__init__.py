@@ -10,6 +10,7 @@ manifest       tables whose rows name videos or segments of videos
 paths          names of input files: any POSIX name, stored as text without loss
 remote         inputs in object stores
 series         per-frame series as arrays
+mediapipe_graph  graphs of the mediapipe wheel, run in the calling thread
 weights        optional model files: list, verify, download
 tasks/         one task per step for the executor: probe, analyse, export
 media/         decode untrusted video; write canonical clips and thumbnails
