@@ -1,10 +1,10 @@
 """A small network that doubles the size of decoded pictures of the analytic codec and removes what is wrong in them.
 
 The codec keeps 24 of 768 numbers of a cell, so what moves fast comes back smeared, and a tiny transformer makes errors
-of its own. The first frame of a clip is given and therefore clean. The network estimates from where in it each pixel
-of a frame has moved, moves the enlarged first frame along, as the first order motion model does (arXiv 2003.00196),
-blends it with the frame, and adds what neither shows. The weights are fitted on drawn people, samples of the model
-against the drawing (benchmarks/fit_upscaler.py).
+of its own. The first frame of a clip is given and therefore clean. The network estimates from where in it each pixel of
+a frame has moved, moves the enlarged first frame along, as the first order motion model does (arXiv 2003.00196), and
+blends it with the frame itself, enlarged, where that shows more: an open mouth, an ear. The weights are fitted on drawn
+people, samples of the model against the drawing (benchmarks/fit_upscaler.py).
 
 N clips, T frames of a clip, H x W pixels.
 """
@@ -70,19 +70,18 @@ class Upscaler(nn.Module):
     def forward(self, seen_NTXHW: Tensor) -> Tensor:
         """Clips of `with_context`, of which the first frame must be there, X = 12 -> (N, T, 3, 2H, 2W) in -1..1."""
         clips, frames = seen_NTXHW.shape[:2]
-        seen, begin = seen_NTXHW.flatten(0, 1), seen_NTXHW[:, 0]
-        clean = _larger(begin[:, :3]) + self._detail(begin, begin[:, -3:])[:, :3]
+        seen, first = seen_NTXHW.flatten(0, 1), seen_NTXHW[:, 0]
         flow = self.motion(seen)
-        detail = self._detail(seen, moved(seen[:, -3:], flow))
-        share = torch.sigmoid(detail[:, 3:])
-        from_first = moved(clean.repeat_interleave(frames, 0), _larger(flow))
-        large = share * from_first + (1 - share) * _larger(seen[:, :3]) + detail[:, :3]
-        return large.unflatten(0, (clips, frames))
+        drawn, share = self._enlarged(seen, moved(seen[:, -3:], flow))
+        clean, _ = self._enlarged(first, first[:, -3:])
+        carried = moved(clean.repeat_interleave(frames, 0), _larger(flow))
+        return (share * carried + (1 - share) * drawn).unflatten(0, (clips, frames))
 
-    def _detail(self, seen_TXHW: Tensor, moved_T3HW: Tensor) -> Tensor:
-        """What is added, and the logit of the first frame's share, (T, 3 + 1, 2H, 2W)."""
+    def _enlarged(self, seen_TXHW: Tensor, moved_T3HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Each frame by itself (T, 3, 2H, 2W), and the share of the moved first frame in the result (T, 1, 2H, 2W)."""
         hidden = self.first(functional.pixel_unshuffle(torch.cat([seen_TXHW, moved_T3HW], 1), _COARSE))
-        return functional.pixel_shuffle(self.last(_run(self.blocks, hidden)), _COARSE * SCALE)
+        detail = functional.pixel_shuffle(self.last(_run(self.blocks, hidden)), _COARSE * SCALE)
+        return _larger(seen_TXHW[:, :3]) + detail[:, :3], torch.sigmoid(detail[:, 3:])
 
     @torch.no_grad()
     def enlarge(self, picture_BTHW3: Tensor) -> Tensor:
