@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--people", type=int, default=130)
     parser.add_argument("--held-out", type=int, default=20)
-    parser.add_argument("--flow-steps", type=int, default=2700)
+    parser.add_argument("--flow-steps", type=int, default=4700)
     parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--write", action="store_true", help="write the weights into the package")
     parser.add_argument("--picture", type=Path, help="write a PNG: samples, enlarged samples and drawn heads")
