@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import chain as chained
 from itertools import islice
 from pathlib import Path
@@ -178,7 +179,8 @@ def watched(watcher: Any, shown: list[Frame]) -> Any:
 def followed(shown: list[Frame], models: Path | None) -> list[FaceTrack]:
     """Run the face tracker over all frames, including model loading."""
     with FaceTracker(SETTINGS.analysis.faces, models=models) as watcher:
-        return watched(watcher, shown).tracks("src_benchmark")
+        watched(watcher, shown)
+        return watcher.tracks("src_benchmark")
 
 
 def write(jobs: list[Item], spent: Round) -> None:
@@ -186,7 +188,12 @@ def write(jobs: list[Item], spent: Round) -> None:
     minutes = kept_minutes(jobs)
     for name, body in (("ExportTask", SETTINGS.export.pose), ("ExportTask without body", None)):
         task = ExportTask(SETTINGS.export.model_copy(update={"pose": body}), SETTINGS.analysis.media)
-        timed(spent, name, minutes, lambda task=task: [task(job) for job in jobs])
+        timed(spent, name, minutes, partial(_export, task, jobs))
+
+
+def _export(task: ExportTask, jobs: list[Item]) -> None:
+    for job in jobs:
+        task(job)
 
 
 def chain(film: Path, folder: Path, minutes: float, spent: Round) -> None:
@@ -203,7 +210,9 @@ def chain(film: Path, folder: Path, minutes: float, spent: Round) -> None:
 def resample(film: Path, out: Path) -> None:
     """The whole film at 25 fps."""
     with open_media(film, root=film.parent) as media:
-        size, fps = media.size, round(media.source.rate.num / media.source.rate.den)
+        rate = media.source.rate
+        assert rate is not None
+        size, fps = media.size, round(rate.num / rate.den)
     encode(out, read(film, fps=fps), size, 25, RESAMPLE)
 
 
@@ -214,7 +223,7 @@ def read(path: Path, *, fps: int | None = None) -> Iterator[Rgb]:
         stream.codec_context.thread_count = 1
         for index, frame in enumerate(film.decode(stream)):
             if fps is None or index == 0 or index * 25 // fps != (index - 1) * 25 // fps:
-                yield frame.to_ndarray(format="rgb24")
+                yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def cut(film: Path, spans: list[tuple[float, float]], *, folder: Path) -> list[Path]:
@@ -328,7 +337,7 @@ def clip_items(jobs: list[Item], segments: list[Item], segmented: RunResults, ou
 
 def kept_minutes(jobs: list[Item]) -> float:
     """Total duration of all clips."""
-    return sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in jobs)
+    return float(sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in jobs))
 
 
 def megabytes(folder: Path) -> float:
@@ -384,6 +393,7 @@ def measure_once(film: Path, models: Path | None) -> None:
     source = probe(film, root=film.parent)
     with tempfile.TemporaryDirectory() as out:
         job = AnalysisJob(source_path=SourcePath(path=str(film), root=film.parent), source=source, set_folder=Path(out))
+        assert source.sha256 is not None
         analyse(Item(key=source.sha256, name=film.name, payload=job), models)
     minutes = (source.duration_us or 0) / 60e6
     # Not ru_maxrss: on Linux a child inherits the peak of its parent.

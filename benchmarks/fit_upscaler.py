@@ -192,11 +192,11 @@ def frame_with_context(clip_T3HW: Tensor, frame: int) -> Tensor:
 def quality(found: Tensor, wanted: Tensor) -> tuple[float, float]:
     """PSNR in dB and SSIM (11 x 11 mean windows) of pictures in -1..1, (N, 3, H, W)."""
     mse = (found - wanted).square().mean((1, 2, 3))
-    window = {"kernel_size": 11, "stride": 1}
-    mean_a, mean_b = functional.avg_pool2d(found, **window), functional.avg_pool2d(wanted, **window)
-    var_a = functional.avg_pool2d(found**2, **window) - mean_a**2
-    var_b = functional.avg_pool2d(wanted**2, **window) - mean_b**2
-    both = functional.avg_pool2d(found * wanted, **window) - mean_a * mean_b
+    mean = partial(functional.avg_pool2d, kernel_size=11, stride=1)
+    mean_a, mean_b = mean(found), mean(wanted)
+    var_a = mean(found**2) - mean_a**2
+    var_b = mean(wanted**2) - mean_b**2
+    both = mean(found * wanted) - mean_a * mean_b
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
     ssim = (2 * mean_a * mean_b + c1) * (2 * both + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
     return float((10 * torch.log10(4 / mse)).mean()), float(ssim.mean())

@@ -22,7 +22,6 @@ from pathlib import Path
 
 from motion import measured, phases_of
 
-from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span, seconds_from_us, us_from_seconds
@@ -36,7 +35,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 PART_OF_WORD = {"hand": "hands and arms", "arm": "hands and arms", "head": "head", "torso": "torso"}
 # Words of a label and the classes that are true of it, by part; every pattern that occurs adds its classes.
-LABEL_WORDS: dict[str, tuple[tuple[str, tuple[vocab.Action, ...]], ...]] = {
+LABEL_WORDS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "hands and arms": (
         (r"\brais|\blift|swings .* up", ("raise_hand",)),
         (r"\blower|\bdrop|down\b", ("lower_hand",)),
@@ -126,7 +125,7 @@ def labels_of(shared: Path) -> dict[Path, list[Move]]:
 def _label(row: dict[str, str]) -> Move:
     words, text = row["body_part"], row["action"]
     part = next((part for word, part in PART_OF_WORD.items() if word in words), "face and gaze")
-    actions = {a for pattern, classes in LABEL_WORDS[part] if re.search(pattern, text) for a in classes}
+    actions: set[str] = {a for pattern, classes in LABEL_WORDS[part] if re.search(pattern, text) for a in classes}
     if text.startswith("signs"):
         actions |= {"sign"}
     if part == "hands and arms" and not actions - {"palm_up", "circle_hand"}:
@@ -166,7 +165,7 @@ _OPPOSITE = {
 
 
 def _moves_of_phase(phase: Phase, part: str) -> Iterator[Move]:
-    sides = frozenset(() if phase.laterality == "none" else (phase.laterality,))
+    sides: frozenset[str] = frozenset(() if phase.laterality == "none" else (phase.laterality,))
     if part == "face and gaze" and phase.laterality == "both":
         sides = frozenset()
     back = next((k for k in phase.kinematics if k.phase in ("retraction", "partial_retraction")), None)
@@ -298,7 +297,7 @@ def _joined(moves: Sequence[Move], part: str) -> Move:
     return Move(part, Span(start, end), frozenset(("sign",)), frozenset(), "the unit")
 
 
-def read_signals(path: Path, cache: Path | None) -> tuple[Signals, int] | None:
+def read_signals(path: Path, cache: Path | None) -> tuple[Signals, int]:
     """Signals and picture height, from the cache where they are."""
     file = None if cache is None else cache / f"{path.name}.pickle"
     if file is not None and file.is_file():

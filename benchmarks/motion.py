@@ -132,10 +132,10 @@ def with_flow(path: Path, signals: Signals) -> Signals:
     with open_media(path, root=path.parent) as media:
         for frame in media.frames(size=fit_size(*media.size, long_side=640, multiple=2)):
             flow.add(frame)
-    return replace(signals, **flow.signals(signals))
+    return replace(signals, **dict[str, Any](flow.signals(signals)))
 
 
-def _followed(path: Path) -> dict[str, tuple[float | None, ...]]:
+def _followed(path: Path) -> dict[str, Any]:
     with open_media(path, root=path.parent) as media, PoseAnalyser(PoseSettings()) as watcher:
         for frame in media.frames(size=fit_size(*media.size, long_side=1280, multiple=2)):
             watcher.add(frame)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fit_lip_audio import PUPPETS, Floats, Talk, fitted, puppet_talks, real_talks, watched
@@ -54,7 +55,8 @@ def puppet_scores(plan: FilmPlan, *, size: int) -> list[SyncScore]:
         for index, rgb in enumerate(render_film(plan, height_px=size)):
             watcher.add(Frame(index, frame_start_us(index, CLIP_RATE), rgb, index, frame_start_us(index, CLIP_RATE)))
         tracks = watcher.tracks("puppet")
-    timeline = Timeline(source_id="puppet", frames=plan.frames, extractor="", **audio_features(plan.sound, plan.frames))
+    audio: dict[str, Any] = {**audio_features(plan.sound, plan.frames)}
+    timeline = Timeline(source_id="puppet", frames=plan.frames, extractor="", **audio)
     scorer = LipAudioScorer(timeline)
     heads = sorted((t for t in tracks if t.frames > plan.frames / 2), key=_left)
     return [s for t in heads if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]
