@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from learn import learn, settings_of
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from puppet_set import ANYWHERE, make_set
 from pydantic import TypeAdapter
@@ -161,7 +162,8 @@ def _row(arm: str, seeds: int | None, done: Evaluation) -> str:
 
 def draw(folder: Path, file: Path, *, clip: int) -> None:
     """Draw one script by every arm of the first seed, below the real clip: every fourth frame, at twice the size."""
-    strips, script = [], ""
+    strips: list[tuple[str, NDArray[np.uint8]]] = []
+    script = ""
     for arm in ARMS:
         run = folder / f"{arm}-1"
         if not (run / "evaluation.json").is_file():

@@ -64,13 +64,19 @@ def jittered(jitter_s: float, clips: int, rng: np.random.Generator) -> tuple[Pha
     return clips_of(spans), clips_of(moved)
 
 
+def milliseconds(us: float | None) -> float:
+    """A value that every pair of layers here has."""
+    assert us is not None
+    return us / 1e3
+
+
 def jitter() -> None:
     """Print the metrics for uniform jitter of every boundary."""
     rows: dict[str, Callable[[Agreement], object]] = {
         "F1@0.3": lambda r: r.track_detection.by_tiou[0].f1, "F1@0.5": lambda r: r.track_detection.by_tiou[1].f1,
         "F1@0.7": lambda r: r.track_detection.by_tiou[2].f1, "mIoU": lambda r: r.track_detection.mean_tiou,
-        "start MAE, ms": lambda r: f"{r.start_error.mean_abs_us.value / 1e3:.0f}",
-        "start P90, ms": lambda r: f"{r.start_error.p90_abs_us.value / 1e3:.0f}",
+        "start MAE, ms": lambda r: f"{milliseconds(r.start_error.mean_abs_us.value):.0f}",
+        "start P90, ms": lambda r: f"{milliseconds(r.start_error.p90_abs_us.value):.0f}",
         "boundary F1@0.1 s": lambda r: r.boundary_f1[0], "boundary F1@0.25 s": lambda r: r.boundary_f1[1],
         "boundary F1@0.5 s": lambda r: r.boundary_f1[2], "GEBD F1@5 %": lambda r: r.gebd_f1,
         "linked κ": lambda r: r.linked_kappa, "frame κ": lambda r: r.by_track[0].kappa, "uα": lambda r: r.alpha,
@@ -105,7 +111,7 @@ def annotations(rng: np.random.Generator, count: int, first: int) -> Iterator[An
         text="A drawn person in front of a plain wall.", subject="a drawn person", framing="face", scene="a wall",
         camera="static", speaking="speaking",
     )  # fmt: skip
-    tracks = ("brows", "gaze", "head", "torso")
+    tracks: tuple[vocab.Track, ...] = ("brows", "gaze", "head", "torso")
     for k in range(first, first + count):
         cuts = np.sort(rng.choice(249, 2 * PHASES, replace=False)).reshape(PHASES, 2) * 40_000
         phases = [

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 from scenedetect import AdaptiveDetector, ContentDetector, detect
@@ -88,7 +89,7 @@ def shots_of(frames: Iterable[Frame]) -> list[tuple[str, range]]:
     scores = CutScoreAnalyser()
     for frame in frames:
         scores.add(frame)
-    series = scores.series()
+    series: dict[str, Any] = {**scores.series()}
     found = find_shots(Timeline(source_id="src", frames=len(series["cut_jump"]), extractor="benchmark", **series))
     return [(shot.opens_with, frames_in(shot.span, CLIP_RATE)) for shot in found]
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from labels import Move, is_true, labels_of, moves_of, read_signals
@@ -92,7 +92,7 @@ def wide_case(seed: int) -> Case:
         joints.append(np.stack([puppet.joints(pose, side) for side in ("left", "right")]) / WIDE_PX)
     places = np.stack(joints)  # (frames, sides, joints, xy)
     places[~((places >= 0) & (places < 1)).all(axis=-1)] = np.nan
-    series = {
+    series: dict[str, Any] = {
         f"{joint}_{side}_{axis}": array_to_series(places[:, s, j, a])
         for s, side in enumerate(("left", "right"))
         for j, joint in enumerate(("shoulder", "elbow", "wrist"))
@@ -107,7 +107,7 @@ def wide_case(seed: int) -> Case:
         "head_height": array_to_series(np.full(signals.frames, scene.head_share)),
     }
     wide = replace(signals, **series)
-    return Case(truth, ClipEvidence(replace(wide, **part_flow(pictures, wide))), ARMS)
+    return Case(truth, ClipEvidence(replace(wide, **dict[str, Any](part_flow(pictures, wide)))), ARMS)
 
 
 def accepted_cases(shared: Path, cache: Path | None) -> Iterator[Case]:
@@ -197,7 +197,7 @@ def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = pri
 
 def _actions(truth: Annotation, faulty: Annotation, phase_ids: tuple[str, ...]) -> list[str]:
     """Classes of the changed phases, for the list of misses."""
-    touched = [p.action for p in faulty.phases if p.phase_id in phase_ids]
+    touched: list[str] = [p.action for p in faulty.phases if p.phase_id in phase_ids]
     gone = {p.phase_id for p in truth.phases} - {p.phase_id for p in faulty.phases}
     return touched or [p.action for p in truth.phases if p.phase_id in gone] or ["clip"]
 

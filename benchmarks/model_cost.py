@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xsheet.model.config import FRAMES_PER_LATENT, tiny_config
-from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.transformer import ActAvatarBlock, ActAvatarTransformer
 
 LATENTS, TOKENS = 9, 16  # 33 frames of 64 x 64 pixels
 
@@ -25,8 +25,11 @@ def cases(batch: int) -> dict[str, Callable[[], Tensor]]:
     size = tiny_config()
     model = ActAvatarTransformer(**size.model_dump())
     block = model.blocks[-1]
+    assert isinstance(block, ActAvatarBlock)
+    phase_table = model.phase_table
+    assert phase_table is not None
     with torch.no_grad():
-        block.audio_attn.to_out.weight.normal_(std=0.02)
+        torch.nn.init.normal_(block.audio_attn.get_parameter("to_out.weight"), std=0.02)
     video = torch.randn(batch, LATENTS * TOKENS, size.hidden_dim, requires_grad=True)
     text = torch.randn(batch, size.text_tokens, size.hidden_dim, requires_grad=True)
     mod = torch.randn(batch, LATENTS, 1, 6, size.hidden_dim, requires_grad=True)
@@ -39,7 +42,7 @@ def cases(batch: int) -> dict[str, Callable[[], Tensor]]:
         "block without sound": lambda: block(video, text, mod, rotary),
         "block with sound": lambda: block(video, text, mod, rotary, tokens),
         "audio projector": lambda: model.audio_projector(sound),
-        "phase table": lambda: text + model.phase_table(phases),
+        "phase table": lambda: text + phase_table(phases),
     }
 
 
@@ -49,7 +52,7 @@ def measure(passes: dict[str, Callable[[], Tensor]], rounds: int) -> dict[str, f
     for _ in range(rounds + 2):
         for name, forward in passes.items():
             begun = time.process_time()
-            forward().square().mean().backward()
+            torch.autograd.backward(forward().square().mean())
             spent[name].append(1000 * (time.process_time() - begun))
     return {name: statistics.median(times[2:]) for name, times in spent.items()}  # two rounds to warm up
 

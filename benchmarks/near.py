@@ -39,7 +39,8 @@ def copies(rng: np.random.Generator, originals: np.ndarray) -> np.ndarray:
     for bit in range(32):
         runs = np.repeat(rng.random((len(moved), FRAMES // 5)) < BIT_ERROR, 5, axis=1)
         flips |= runs.astype(np.uint32) << np.uint32(bit)
-    return moved ^ flips
+    mixed: np.ndarray = moved ^ flips
+    return mixed
 
 
 def people(rng: np.random.Generator, tracks: int) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ _BAND_EDGES_HZ = (0.0, 1.0, 2.0, 4.0, 12.5)
 
 def speeds(series_NT: NDArray[np.float64]) -> NDArray[np.float64]:
     """Quartiles and 95th percentile of the speed of a series, per second."""
-    return np.percentile(np.abs(np.diff(series_NT, axis=1)) * 25, (25, 50, 75, 95))
+    return np.asarray(np.percentile(np.abs(np.diff(series_NT, axis=1)) * 25, (25, 50, 75, 95)), np.float64)
 
 
 def band_shares(series_NT: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -98,7 +98,7 @@ def measured(marks: Floats) -> dict[str, Floats]:
     result["roll_deg"][seen] = np.degrees(np.arctan2(-turn[:, 1, 0], turn[:, 1, 1]))
 
     def gap(a: int, b: int) -> Floats:
-        return np.linalg.norm(face[:, a] - face[:, b], axis=1)
+        return np.asarray(np.linalg.norm(face[:, a] - face[:, b], axis=1), np.float64)
 
     result["mouth_open"][seen] = np.mean([gap(a, b) for a, b in INNER_LIPS], axis=0)
     corner, lip = face[:, [61, 291], 1].mean(1), face[:, [0, 17], 1].mean(1)

@@ -15,7 +15,15 @@ from pathlib import Path
 
 from numpy.random import Generator
 
-from xsheet.demo.drawn_set import STRETCH_FRAMES, SetMember, SpreadMix, acting_film, draw_set, spread_actions
+from xsheet.demo.drawn_set import (
+    STRETCH_FRAMES,
+    ActionPlan,
+    SetMember,
+    SpreadMix,
+    acting_film,
+    draw_set,
+    spread_actions,
+)
 from xsheet.demo.puppet.script import ACTION_STYLES, PlannedAction, place_action
 from xsheet.schemas import vocab
 from xsheet.schemas.source import SplitName
@@ -60,11 +68,15 @@ def make_set(folder: Path, *, train: int, held_out: int, seed: int, mix: Mix | S
 def _member(index: int, *, train: int, seed: int, mix: Mix | SpreadMix) -> SetMember:
     split: SplitName = "train" if index < train else "test" if index % 5 else "val"
     frames = TRAIN_FRAMES if split == "train" else STRETCH_FRAMES
-    actions = partial(spread_actions, mix=mix) if isinstance(mix, SpreadMix) else partial(_plan, mix=mix)
+    actions: ActionPlan = partial(spread_actions, mix=mix) if isinstance(mix, SpreadMix) else partial(_plan, mix=mix)
     return SetMember(film=acting_film(index, seed=seed, frames=frames, actions=actions), split=split)
 
 
-def _plan(rng: Generator, frames: int, mix: Mix) -> Iterator[PlannedAction]:
+def _plan(rng: Generator, frames: int, mix: Mix) -> tuple[PlannedAction, ...]:
+    return tuple(_in_sequence(rng, frames, mix))
+
+
+def _in_sequence(rng: Generator, frames: int, mix: Mix) -> Iterator[PlannedAction]:
     """Actions in sequence until the next one does not fit."""
     start = int(rng.integers(4, 16))
     while True:

@@ -43,7 +43,7 @@ def processors() -> dict[str, Any]:
 
 def counted(processor: Any, *, pictures: int, size: tuple[int, int], limits: dict[str, int] | None = None) -> int:
     """Vision tokens as counted by the processor."""
-    patches = processor.get_num_of_video_patches(pictures, size[1], size[0], {"size": limits} if limits else {})
+    patches: int = processor.get_num_of_video_patches(pictures, size[1], size[0], {"size": limits} if limits else {})
     return patches // SPATIAL_MERGE_SIZE**2
 
 

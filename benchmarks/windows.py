@@ -34,7 +34,7 @@ from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.settings import load_settings
 from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frame_start_us
-from xsheet.train.data.framing import fit_to_bucket
+from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.evaluate.analyse import analyse_clip
 from xsheet.train.evaluate.held_out import HeldOutClip
 from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader
@@ -84,6 +84,7 @@ def draw_person(index: int, trained: TrainedModel, *, seconds: float) -> Person:
     fit = fit_to_bucket(clip, picture, face=(x, y, height))
     shown = [frame_start_us(k, picture.rate) for k in range(1 + (frames * picture.fps // 25 - 1) // 4 * 4)]
     wanted = {frame_at(us, CLIP_RATE) for us in shown}
+    assert isinstance(fit, BucketFit), fit
     size = fit.scaled_size
     pictures = np.stack(
         [
@@ -172,7 +173,7 @@ def colour(pictures: Pictures) -> NDArray[np.float64]:
 def row(name: str, measured: Sequence[Measured]) -> str:
     """One way to continue as a line of the table."""
 
-    def thirds(values: Iterator[Sequence[float]]) -> str:
+    def thirds(values: Iterator[Sequence[float | None]]) -> str:
         return ", ".join(f"{value:.2f}" for value in np.nanmean(np.array(list(values), float), axis=0))
 
     right = [[flag for one in measured for flag in one.correct[k]] for k in range(THIRDS)]
