@@ -100,7 +100,7 @@ def make_pairs(folder: Path, run: Path, *, people: int, held_out: int) -> tuple[
 
 def drawn_flows(large_NT3HW: Tensor) -> tuple[Tensor, Tensor]:
     """Flow of each drawn frame back to the first, (N, T, 2, H/2, W/2) in half sides, and its trust, 0..1."""
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
     side = large_NT3HW.shape[-1]
     found = []

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import distributed
-from torch._C._distributed_c10d import HashStore
 
 from xsheet.curate.sync.syncnet import SyncNet, SyncNetNetworkSettings
 from xsheet.model.config import ActAvatarConfig, latent_frames, tiny_config, wan2_2_ti2v_5b_config
@@ -195,7 +194,7 @@ def step(machine: Machine, name: str, how: str) -> Numbers:
 def fsdp(machine: Machine) -> Numbers:
     """The step with recomputation under FSDP2 in a group of one process."""
     backend = "nccl" if machine.device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     try:
         return step(machine, "480x832x81", "recompute")
     finally:

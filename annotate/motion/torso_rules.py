@@ -26,7 +26,7 @@ class TorsoRuleSettings(StrictModel):
     min_lean: float = Field(default=0.06, gt=0, le=1, description="minimum change of log head height in a lean")
     min_sway: float = Field(default=0.06, gt=0, le=1, description="minimum sway, shoulder widths")
     min_shrug: float = Field(default=0.028, gt=0, le=1, description="minimum rise of the shoulders, shoulder widths")
-    said_ratio: float = Field(
+    naming_ratio: float = Field(
         default=1.6,
         ge=1,
         le=5,
@@ -69,7 +69,7 @@ def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> I
     ):
         turns = curves.head_turning_deg(frames_between(episode.start, episode.end)) > settings.max_turning_deg
         slow = episode.segments[0].seconds > settings.max_lean_s
-        small = abs(episode.peak) < settings.said_ratio * settings.min_lean
+        small = abs(episode.peak) < settings.naming_ratio * settings.min_lean
         if small or turns or slow or not _trunk_leans(curves, episode, settings):
             continue
         yield detected_action(
@@ -79,7 +79,7 @@ def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> I
         curves.torso_sway, min_size=settings.min_sway, max_gap_s=0.2, max_hold_s=_MAX_HOLD_S, smoothing_frames=2.0
     ):
         offsets = episode.offsets
-        large = abs(episode.peak) >= settings.said_ratio * settings.min_sway
+        large = abs(episode.peak) >= settings.naming_ratio * settings.min_sway
         if large and len(episode.segments) > 2 and offsets.max() > 0 > offsets.min():
             repetitions = max(1, round((len(episode.segments) - 1) / 2))
             if not _trunk_sways(curves, episode, repetitions, settings):
@@ -89,7 +89,7 @@ def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> I
             )
     for episode in find_episodes(curves.shoulder_rise, min_size=settings.min_shrug, max_gap_s=0.0, max_hold_s=1.5):
         is_brief = _MIN_SHRUG_S * FPS <= episode.end - episode.start <= settings.max_shrug_s * FPS
-        large = episode.peak >= settings.said_ratio * settings.min_shrug
+        large = episode.peak >= settings.naming_ratio * settings.min_shrug
         if large and episode.returns and is_brief and not _leans(curves, episode, settings):
             yield detected_action(episode, "shrug", "torso", side="both", min_size=settings.min_shrug)
 

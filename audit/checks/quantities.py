@@ -79,7 +79,7 @@ def motion_quantities(limits: MotionSettings) -> MotionQuantities:
         by_arm={"arm_left": left, "arm_right": right},
         missable=(
             pitch, yaw, roll, gaze, lids, brows, smile,
-            *(_named(one, torso.said_ratio) for one in (size, sway, rise)), left, right,
+            *(_named(one, torso.naming_ratio) for one in (size, sway, rise)), left, right,
         ),
     )  # fmt: skip
 

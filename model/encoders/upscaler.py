@@ -75,7 +75,8 @@ class Upscaler(nn.Module):
         drawn, share = self._enlarged(seen, moved(seen[:, -3:], flow))
         clean, _ = self._enlarged(first, first[:, -3:])
         carried = moved(clean.repeat_interleave(frames, 0), _larger(flow))
-        return (share * carried + (1 - share) * drawn).unflatten(0, (clips, frames))
+        large: Tensor = share * carried + (1 - share) * drawn
+        return large.reshape(clips, frames, *large.shape[1:])
 
     def _enlarged(self, seen_TXHW: Tensor, moved_T3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Each frame by itself (T, 3, 2H, 2W), and the share of the moved first frame in the result (T, 1, 2H, 2W)."""
