@@ -106,7 +106,7 @@ def drawn_flows(large_NT3HW: Tensor) -> tuple[Tensor, Tensor]:
     found = []
     for clip_T3HW in large_NT3HW:
         grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip_T3HW.movedim(1, -1).numpy()]
-        flows = [np.zeros((side, side, 2), np.float32)]
+        flows: list[cv2.typing.MatLike] = [np.zeros((side, side, 2), np.float32)]
         for frame in grey[1:]:  # each begins with the one before: a head moves further than the method reaches at once
             flows.append(dis.calc(frame, grey[0], flows[-1].copy()))
         found.append(torch.from_numpy(np.stack(flows)).movedim(-1, 1) / (side / 2))
