@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from typer.testing import CliRunner
 
 from xsheet.annotate.text.training_text import compile_training_text
 from xsheet.audit.review.apply import apply_reviews
 from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.journal import journal_path, read_journals
 from xsheet.audit.review.queue import QueueFilter
+from xsheet.cli import app
 from xsheet.schemas.annotation import Review
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.layers import find_layer, list_layers
@@ -61,6 +63,17 @@ def test_a_second_review_is_the_newest_human_layer(small_set, layer, desk_of, ac
     second = apply_reviews(small_set, layer).human_layer
     assert find_layer(small_set, "human").run == second.run != first.run
     assert len([one for one in list_layers(small_set) if one.layer == "human"]) == 2
+
+
+def test_accept_takes_the_newest_human_layer(small_set, layer, desk_of, act, keys):
+    desk = desk_of()
+    act(desk, keys[0], "accept")
+    apply_reviews(small_set, layer)
+    act(desk, keys[1], "accept")
+    apply_reviews(small_set, layer)
+    done = CliRunner().invoke(app, ["audit", "accept", str(small_set), "--layer", "human", "-q"])
+    assert done.exit_code == 0, done.output
+    assert len(list(find_layer(small_set, "accepted").read())) == 2
 
 
 def test_the_stretch_of_a_deleted_phase_is_unknown_and_has_no_text(small_set, layer, desk_of, act, keys):
