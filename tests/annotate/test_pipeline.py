@@ -7,10 +7,13 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from typer.testing import CliRunner
 
 from xsheet.annotate.consensus import ConsensusSettings
 from xsheet.annotate.pipeline import annotate, write_consensus
 from xsheet.annotate.settings import AnnotateSettings, annotation_run
+from xsheet.annotate.text.training_text import compile_training_text
+from xsheet.cli import app
 from xsheet.demo.film import truth
 from xsheet.demo.film.plan import plan_film
 from xsheet.runtime.executor import Execution
@@ -98,6 +101,15 @@ def test_a_limited_run_keeps_the_results_of_the_other_clips(folder, annotated, t
     assert before
     go(copy, limit=1)
     assert set(before) <= set(ResultStore(copy, "annotate"))
+
+
+def test_one_command_prints_the_texts_of_all_clips(folder, annotated):
+    done = CliRunner().invoke(app, ["annotate", "training-text", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    texts = json.loads(done.stdout)
+    rows = {row.clip_id: row for row in find_layer(folder, "consensus").read()}
+    assert {text["clip_id"] for text in texts} == set(rows)
+    assert all(text["text"] == compile_training_text(rows[text["clip_id"]]).text for text in texts)
 
 
 def test_each_layer_names_the_one_it_was_made_from(annotated):

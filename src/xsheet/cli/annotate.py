@@ -190,13 +190,18 @@ def show(
 @app.command("training-text")
 def training_text(
     folder: SetFolder,
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or its first characters.")],
+    clip: Annotated[
+        str | None,
+        typer.Argument(metavar="CLIP", help="Id of a clip, or its first characters; without it, every clip."),
+    ] = None,
     layer: LayerOption = "consensus",
     config: Config = None,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the training text that is compiled from one clip.
+    """Print the training text that is compiled from one clip, or from every clip of the layer.
+
+    Clips whose response is unusable have no text and are counted.
 
     Example: xsheet annotate training-text my-set clip_3fa2 --set max_blocks=6
     """
@@ -205,17 +210,34 @@ def training_text(
     from xsheet.annotate.lookup import find_clip
     from xsheet.annotate.text.training_text import BlockPolicy, compile_training_text
     from xsheet.cli.show import console, escape_controls, print_json
+    from xsheet.pages.clips import file_names
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
     from xsheet.schemas.settings import load_settings
 
     policy = load_settings(BlockPolicy, config=config, overrides=set_ or ())
     open_set(folder)
-    compiled = compile_training_text(find_clip(folder, clip, find_layer(folder, layer)).annotation, policy)
+    chosen = find_layer(folder, layer)
+    if clip is not None:
+        compiled = compile_training_text(find_clip(folder, clip, chosen).annotation, policy)
+        if as_json:
+            print_json(asdict(compiled))
+        else:
+            console().print(escape_controls(f"{compiled.text}\n\nstage 1: {compiled.short_caption}"), markup=False)
+        return
+    rows = list(chosen.read())
+    texts = [(row.clip_id, compile_training_text(row, policy)) for row in rows if row.base is not None]
     if as_json:
-        print_json(asdict(compiled))
-    else:
-        console().print(escape_controls(f"{compiled.text}\n\nstage 1: {compiled.short_caption}"), markup=False)
+        print_json([{"clip_id": clip_id, **asdict(compiled)} for clip_id, compiled in texts])
+        return
+    names = file_names(folder, {clip_id for clip_id, _ in texts})
+    for clip_id, compiled in texts:
+        heading = f"{clip_id}  {names.get(clip_id, '')}"
+        console().print(
+            escape_controls(f"{heading}\n{compiled.text}\nstage 1: {compiled.short_caption}\n"), markup=False
+        )
+    if missing := len(rows) - len(texts):
+        console().print(f"{missing} of {len(rows)} clips have no usable response", markup=False)
 
 
 @app.command("export-sft")
