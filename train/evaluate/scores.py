@@ -1,8 +1,8 @@
 """Scores of requested against detected phases, and of a mouth against its audio. Pure: no pictures, no model.
 
 The paper has a language model judge its Action Bench on separate scales. Here the motion annotator answers the same
-questions: does the action appear (H@S), is it the requested class, when does it happen, and does it change when the
-texts are swapped.
+questions: does the action appear (H@S), is it the requested class, when does it happen, and does it change when two
+actions are swapped.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xsheet.curate.sync.lip_audio import score_sync
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, sorted_phases
+from xsheet.schemas.columns import Us
 from xsheet.schemas.time import CLIP_RATE, seconds_from_us
 
 Floats = NDArray[np.float64]
@@ -151,26 +152,41 @@ def score_mouth(mouth: Floats, reference: Floats, predicted: Floats, voice: Floa
 
 
 def swapped(annotation: Annotation, tracks: Collection[vocab.Track]) -> Annotation | None:
-    """The annotation with the actions of two phases on these tracks swapped; None without two different actions.
+    """The annotation with two actions on these tracks in reverse order; None without two that differ and fit.
 
-    Only the earliest possible pair is swapped, so that the text changes in one place.
+    Each keeps its own length: a model can only be asked for movements that exist, and a nod of .4 s that is stretched
+    over the 1.4 s of a turn is none (docs/log/train.md#ablation). The later one starts where the earlier one started,
+    and the earlier one ends where both had ended. Only the earliest possible pair is swapped, so that the text changes
+    in one place.
     """
     acts = _actions_on(annotation, tracks)
     pairs = ((a, b) for i, a in enumerate(acts) for b in acts[i + 1 :] if action_label(a) != action_label(b))
     for first, second in pairs:
-        changed = {first.phase_id: _with_action_of(first, second), second.phase_id: _with_action_of(second, first)}
+        end_us = max(first.end_us, second.end_us)
+        early = _moved(second, first.start_us, first.phase_id)
+        late = _moved(first, end_us - first.span.duration_us, second.phase_id)
+        if max(_overlap_share(early, second), _overlap_share(late, first)) >= MIN_OVERLAP_SHARE:
+            continue  # the unedited video would count as right
+        changed = {first.phase_id: early, second.phase_id: late}
         try:
             return replace(annotation, phases=sorted_phases(changed.get(p.phase_id, p) for p in annotation.phases))
-        except ValueError:  # a third phase on one of the tracks is in the way
+        except ValueError:  # another phase on one of the tracks is in the way
             continue
     return None
 
 
 def replaced_action(annotation: Annotation, other: Annotation, tracks: Collection[vocab.Track]) -> Annotation | None:
-    """The annotation with one action on these tracks replaced by one of another; None if all are the same."""
+    """The annotation with one action on these tracks replaced by one of another; None if none differs and fits.
+
+    The other action keeps its own length and starts where the one that it replaces started, or so early that it ends
+    with the clip.
+    """
     mine, theirs = _actions_on(annotation, tracks), _actions_on(other, tracks)
     for old, new in ((old, new) for old in mine for new in theirs if action_label(old) != action_label(new)):
-        changed = {old.phase_id: _with_action_of(old, new)}
+        latest_us = annotation.duration_us - new.span.duration_us
+        if latest_us < 0:
+            continue
+        changed = {old.phase_id: _moved(new, min(old.start_us, latest_us), old.phase_id)}
         try:
             return replace(annotation, phases=sorted_phases(changed.get(p.phase_id, p) for p in annotation.phases))
         except ValueError:  # another phase on the new one's track is in the way
@@ -188,12 +204,15 @@ def _actions_on(annotation: Annotation, tracks: Collection[vocab.Track]) -> list
     return [phase for phase in annotation.phases if phase.action != "rest" and phase.track in tracks]
 
 
-def _with_action_of(phase: Phase, other: Phase) -> Phase:
-    """A phase with the action of another and its own times; measured sub-phases are dropped."""
+def _moved(action: Phase, start_us: Us, phase_id: str) -> Phase:
+    """An action, with its parts, at another start and under another id; the relation to the voice is unknown there."""
+    shift_us = start_us - action.start_us
+    parts = tuple(
+        replace(part, start_us=part.start_us + shift_us, end_us=part.end_us + shift_us) for part in action.kinematics
+    )
     return replace(
-        other, phase_id=phase.phase_id, start_us=phase.start_us, end_us=phase.end_us, kinematics=(),
-        start_sigma_us=phase.start_sigma_us, end_sigma_us=phase.end_sigma_us,
-    )  # fmt: skip
+        action, phase_id=phase_id, start_us=start_us, end_us=action.end_us + shift_us, kinematics=parts, speech=None
+    )
 
 
 def _score_phase(requested: Phase, detected: Sequence[Phase]) -> PhaseScore:

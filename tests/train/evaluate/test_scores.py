@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
+from xsheet.schemas.annotation import Annotation, Base, KinematicPhase, Phase, sorted_phases
 from xsheet.train.evaluate.scores import (
     changed_phases,
     position_baseline,
@@ -95,7 +95,7 @@ def test_rests_are_not_asked_for():
     assert not score_phases([phase(0, 1, "rest", track="whole_body")], [])
 
 
-def test_exchanged_actions_keep_their_times():
+def test_swapped_actions_take_each_others_times():
     original = sheet(phase(0, 1), phase(1, 2), phase(2, 3, "tilt_head", side="left"))
     after = swapped(original, EVERY_TRACK)
     assert [p.action for p in after.phases] == ["tilt_head", "nod", "nod"]
@@ -107,12 +107,29 @@ def test_a_sheet_of_one_action_cannot_be_exchanged():
     assert swapped(sheet(phase(0, 1), phase(1, 2)), EVERY_TRACK) is None
 
 
+def test_swapped_actions_keep_their_lengths_and_cover_the_same_time():
+    nod, turn = phase(0.2, 0.6), phase(1.0, 2.5, "turn_head", side="left")
+    parts = (KinematicPhase(phase="stroke", start_us=200_000, end_us=600_000),)
+    first, second = swapped(sheet(replace(nod, kinematics=parts), turn), EVERY_TRACK).phases
+    assert (first.action, first.start_us, first.end_us) == ("turn_head", 200_000, 1_700_000)
+    assert (second.action, second.start_us, second.end_us) == ("nod", 2_100_000, 2_500_000)
+    assert [(part.start_us, part.end_us) for part in second.kinematics] == [(2_100_000, 2_500_000)]
+
+
+def test_actions_that_would_stay_where_they_were_are_not_swapped():
+    nod, smile = phase(1, 2), phase(1.2, 2.4, "smile", track="face")
+    assert swapped(sheet(nod, smile), EVERY_TRACK) is None
+
+
 def test_a_pair_that_would_collide_on_a_track_is_passed_over():
-    smile = phase(0, 3, "smile", track="face")
-    look = phase(0.5, 1.0, "look_away", side="left", track="gaze")
-    away = phase(2.0, 2.5, "look_away", side="right", track="gaze")
-    after = swapped(sheet(smile, look, away), EVERY_TRACK)
-    assert [p.laterality for p in after.phases if p.track == "gaze"] == ["right", "left"]
+    nod, look = phase(0.2, 0.6), phase(1.6, 2.6, "look_away", side="left", track="gaze")
+    tilt = phase(2.0, 2.6, "tilt_head", side="left")  # where the nod would come to be in the look's place
+    after = swapped(sheet(nod, look, tilt), EVERY_TRACK)
+    assert [(p.action, p.start_us) for p in after.phases] == [
+        ("tilt_head", 200_000),
+        ("look_away", 1_600_000),
+        ("nod", 2_200_000),
+    ]
 
 
 def voice(frames=100):
@@ -148,10 +165,15 @@ def test_phases_keep_their_ids_when_exchanged():
     assert swapped(replace(original, phases=()), EVERY_TRACK) is None
 
 
-def test_recast_an_action_keeps_its_time_and_is_another():
-    original, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3, "shake_head"))
+def test_a_replaced_action_starts_at_its_time_and_lasts_as_long_as_the_other():
+    original, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3.4, "shake_head"))
     (changed,) = changed_phases(original, replaced_action(original, other, EVERY_TRACK))
-    assert (changed.action, changed.start_us, changed.end_us) == ("shake_head", 0, 1_000_000)
+    assert (changed.action, changed.start_us, changed.end_us) == ("shake_head", 0, 1_400_000)
+
+
+def test_an_action_longer_than_the_clip_replaces_none():
+    short = replace(sheet(phase(0, 1)), duration_us=1_000_000)
+    assert replaced_action(short, sheet(phase(0, 2, "shake_head")), EVERY_TRACK) is None
 
 
 def test_nothing_is_recast_by_a_sheet_of_the_same_actions():
