@@ -323,6 +323,15 @@ def test_text_of_strangers_cannot_steer_the_terminal(capsys):
     assert "[red]x[/red]" in shown
 
 
+def test_an_id_stays_on_one_line_of_a_table_however_long_its_neighbours(capsys, monkeypatch):
+    from xsheet.cli.show import print_table
+
+    monkeypatch.setenv("COLUMNS", "60")
+    clip = "clip_2fbd87fbdcc372aab8ea"
+    print_table("t", ("file", "clip", "why"), [("a long file name.mp4" * 3, clip, "a long reason " * 4)])
+    assert clip in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
     arguments = ("demo", "corpus", "--out", "my films", "--films", "6", "--height", "128", "--jobs", "2")

@@ -63,9 +63,8 @@ def _check_repeated_text(view: AnnotationView, settings: AuditSettings) -> Itera
         for a, b in pairwise(phases):
             same = a.action == b.action and a.laterality == b.laterality and b.start_us - a.end_us <= gap_us
             alike = same and _content_words(a.text) == _content_words(b.text)
-            yield CheckResult(
-                not alike, phase=b, detail=f"{a.phase_id} before it has the same content" if alike else ""
-            )
+            detail = f"the phase before it, {a.phase_id}, has the same action and words" if alike else ""
+            yield CheckResult(not alike, phase=b, detail=detail)
 
 
 @lru_cache(maxsize=50_000)

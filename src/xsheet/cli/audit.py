@@ -74,7 +74,7 @@ def run_(
             page = out or folder / "audit.html"
             execution = Execution(jobs=jobs or cpu_count())
             write_report(folder, audited, page, references=references, execution=execution)
-    show_audit(audited, page, as_json=as_json)
+    show_audit(folder, audited, page, as_json=as_json)
     raise typer.Exit(0 if audited.gate.passed else 1)
 
 
@@ -231,12 +231,15 @@ MAX_WORST_SHOWN = 8
 """Annotations that a summary names; the report has all."""
 
 
-def show_audit(audited: "AuditResult", page: Path | None, *, as_json: bool) -> None:
-    """Print the summary of an audit."""
+def show_audit(folder: Path, audited: "AuditResult", page: Path | None, *, as_json: bool) -> None:
+    """Print the summary of an audit of a set."""
     from dataclasses import asdict
 
     from xsheet.cli.show import console, print_json, print_table
+    from xsheet.pages.clips import file_names
 
+    worst = [one for one in audited.annotations[:MAX_WORST_SHOWN] if one.errors or one.warnings]
+    names = file_names(folder, {one.clip_id for one in worst})
     criteria = [asdict(one) | {"passed": one.passed} for one in audited.gate.criteria]
     failed = [one for one in audited.checks if one.failed]
     if as_json:
@@ -246,19 +249,19 @@ def show_audit(audited: "AuditResult", page: Path | None, *, as_json: bool) -> N
             "annotations": len(audited.annotations), "phases": audited.phase_count, "findings": audited.finding_count,
             "checks": {one.check.id: {"passed": one.passed, "failed": one.failed, "undetermined": one.undetermined}
                        for one in audited.checks},
-            "worst": [one.annotation_id for one in audited.annotations[:MAX_WORST_SHOWN]],
+            "worst": [{"annotation": one.annotation_id, "clip": one.clip_id, "file": names.get(one.clip_id),
+                       "score": one.scores.overall, "errors": one.errors, "warnings": one.warnings} for one in worst],
         })  # fmt: skip
         return
     rows = [(c.check.id, c.check.requirement, c.check.severity, c.failed, c.passed, c.undetermined) for c in failed]
     if rows:
         print_table("failed checks", ("check", "requirement", "severity", "failed", "passed", "undetermined"), rows)
-    worst = [
-        (one.annotation_id, one.scores.overall, one.errors, one.warnings)
-        for one in audited.annotations[:MAX_WORST_SHOWN]
-        if one.errors or one.warnings
-    ]
     if worst:
-        print_table("lowest scores", ("annotation", "score", "errors", "warnings"), worst)
+        print_table(
+            "first to review",
+            ("file", "clip", "errors", "warnings", "score"),
+            [(names.get(one.clip_id, ""), one.clip_id, one.errors, one.warnings, one.scores.overall) for one in worst],
+        )
     for criterion in audited.gate.criteria:
         console().print(str(criterion), markup=False, style=None if criterion.passed else "bold red")
     verdict = "the gate passes" if audited.gate.passed else "the gate does not pass"

@@ -12,6 +12,8 @@ from rich.table import Table
 # C0 and C1 controls and bidirectional overrides: a file name must not move the cursor or reverse the line.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+_ID = re.compile("[a-z]+_[0-9a-f]{20}")
+
 
 def escape_controls(text: str) -> str:
     """Escape the control characters of text from files, tags and models."""
@@ -29,12 +31,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table: numbers right-aligned, null empty, text escaped."""
+    """Print a table: numbers right-aligned, null empty, text escaped, ids on one line so that they can be copied."""
     body = [list(row) for row in rows]
     table = Table()
     for i, head in enumerate(headers):
         numeric = all(isinstance(row[i], int | float | None) for row in body) and bool(body)
-        table.add_column(escape(head), justify="right" if numeric else "left", overflow="fold")
+        ids = any(isinstance(row[i], str) and _ID.fullmatch(row[i]) for row in body)
+        table.add_column(escape(head), justify="right" if numeric else "left", overflow="fold", no_wrap=ids)
     for row in body:
         table.add_row(*(_format_cell(value) for value in row))
     # Printed apart: rich wraps a table's own title to the width of the table.
