@@ -36,7 +36,7 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[obje
     table = Table()
     for i, head in enumerate(headers):
         numeric = all(isinstance(row[i], int | float | None) for row in body) and bool(body)
-        ids = any(isinstance(row[i], str) and _ID.fullmatch(row[i]) for row in body)
+        ids = any(_ID.fullmatch(str(row[i])) for row in body)
         table.add_column(escape(head), justify="right" if numeric else "left", overflow="fold", no_wrap=ids)
     for row in body:
         table.add_row(*(_format_cell(value) for value in row))
