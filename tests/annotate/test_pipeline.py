@@ -216,7 +216,7 @@ SHEET = {
 @pytest.fixture
 def server():
     server = Server()
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield server
     server.shutdown()

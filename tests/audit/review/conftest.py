@@ -32,7 +32,7 @@ from xsheet.schemas.run import Model, Prompt, Run, Version
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import ManifestColumn, Shot, SourceVideo
 
-SEED, FILMS, SIZE = 5, (2, 9), 256
+SEED, FILMS, SIZE = 5, (2, 9), 128
 WORDS = ("so", "what", "I", "mean", "is", "this")
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 

@@ -1,10 +1,14 @@
 """A draft follows from its operations, and from nothing else."""
 
+import shutil
+
 import pytest
 
 from xsheet.audit.review.draft import EditHistory, StaleError
 from xsheet.audit.review.edits import HUMAN_BOUNDARY_SIGMA_US
+from xsheet.audit.review.session import ReviewSession
 from xsheet.schemas.errors import ContractError
+from xsheet.schemas.layers import find_layer
 
 
 def phase(draft, phase_id):
@@ -23,6 +27,14 @@ def desk(desk_of):
 @pytest.fixture
 def draft(desk, first_key):
     return desk.clip_payload(first_key)["draft"]
+
+
+@pytest.fixture(scope="module")
+def unchanged(made_set, first_key, tmp_path_factory):
+    """A desk for all operations that are refused, and the draft as it was before the first of them."""
+    folder = shutil.copytree(made_set, tmp_path_factory.mktemp("unchanged") / "set")
+    desk = ReviewSession(folder, find_layer(folder, "consensus@xsheet.motion"), reviewer="anna")
+    return desk, desk.clip_payload(first_key)["draft"]
 
 
 def change(phase, **values):
@@ -140,7 +152,8 @@ def test_a_new_operation_ends_what_could_be_redone(desk, act, first_key):
         ("undo", {}, "undo"),
     ],
 )  # fmt: skip
-def test_what_breaks_a_rule_is_refused_and_changes_nothing(desk, act, draft, first_key, operation, values, message):
+def test_what_breaks_a_rule_is_refused_and_changes_nothing(unchanged, act, first_key, operation, values, message):
+    desk, draft = unchanged
     with pytest.raises(ContractError, match=message):
         act(desk, first_key, operation, **values)
     assert desk.clip_payload(first_key)["draft"] == draft

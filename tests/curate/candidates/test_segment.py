@@ -61,6 +61,7 @@ def test_spans_of_real_clips_hold_the_frames_of_a_whole_pass(shared, name):
     assert all(np.array_equal(a, b) for a, b in zip(frames, wanted, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", SPANS[:3], ids=str)
 def test_sound_of_a_span_is_that_stretch_of_the_whole(film, span):
     with open_media(film, root=film.parent) as media:

@@ -217,19 +217,25 @@ def draw_stills(folder: Path, rows: list[Measures], *, identities: int = 3) -> N
 
 
 @pytest.fixture(scope="session")
-def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The planted set with its stills, which take a second to draw; to be read only."""
-    return write(tmp_path_factory.mktemp("drawn") / "set", Planted(stills=True))
+def written_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Planted], Path]:
+    """Write a set once for all tests; to be read only."""
+    written: dict[str, Path] = {}
+
+    def write_once(planted: Planted) -> Path:
+        key = repr(planted)
+        if key not in written:
+            written[key] = write(tmp_path_factory.mktemp("planted") / "set", planted)
+        return written[key]
+
+    return write_once
 
 
 @pytest.fixture
-def make_set(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
-    """Write a set into the test's folder; arguments are those of Planted."""
+def make_set(tmp_path: Path, written_once: Callable[[Planted], Path]) -> Callable[..., Path]:
+    """A copy of a set in the test's folder; arguments are those of Planted."""
 
     def make(name: str = "set", **planted: object) -> Path:
-        if planted == {"stills": True}:
-            return Path(shutil.copytree(request.getfixturevalue("drawn_set"), tmp_path / name))
-        return write(tmp_path / name, Planted(**planted))
+        return Path(shutil.copytree(written_once(Planted(**planted)), tmp_path / name))
 
     return make
 

@@ -31,6 +31,7 @@ def damaged_pickles():
         yield bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [light_asd, syncnet])
 def test_a_damaged_pickle_is_refused_without_running_it(network, tmp_path):
     for data in damaged_pickles():

@@ -107,6 +107,14 @@ def pickled(extra, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def cuda(extra) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+
+
+@pytest.fixture(scope="module")
 def net(pickled: Path) -> SyncNet:
     out = pickled.with_name("syncnet_v2.safetensors")
     convert_weights(pickled, out, sha256=file_sha256(pickled))
@@ -168,11 +176,7 @@ def test_streaming_gives_the_same_distances_as_the_whole_film_at_once(net: SyncN
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("batch_size", [8, 64])
-def test_a_cuda_device_gives_the_distances_of_the_cpu(net: SyncNet, pickled: Path, sound, batch_size: int):
-    import torch
-
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+def test_a_cuda_device_gives_the_distances_of_the_cpu(cuda, net: SyncNet, pickled: Path, sound, batch_size: int):
     weights = pickled.with_name("syncnet_v2.safetensors")
     settings = SyncNetNetworkSettings(device="cuda", batch_size=batch_size)
     on_card = SyncNet(weights, settings=settings)

@@ -65,6 +65,7 @@ def test_a_picture_is_read_where_the_flow_points():
     torch.testing.assert_close(moved(picture, flow)[:, :, :-1, :-2], picture[:, :, 1:, 2:])
 
 
+@pytest.mark.slow
 def test_errors_of_a_head_that_tilts_are_removed_in_part():
     """Bands that are off by half a deviation; the head tilts by 15 degrees and back, the wall keeps still."""
     tilt = (15 * np.sin(np.linspace(0, np.pi, 17))).astype(np.float32)
@@ -89,6 +90,7 @@ def test_the_flow_of_a_still_clip_is_nearly_nothing(head):
     assert float(pixels.quantile(0.95)) < 0.5
 
 
+@pytest.mark.slow
 def test_clips_do_not_affect_each_other(head):
     codec = DctCodec()
     one, other = head[:, :, :64, :64].expand(1, 3, -1, -1, -1), head[:, :, 32:96, 32:96].expand(1, 3, -1, -1, -1)

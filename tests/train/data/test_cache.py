@@ -109,6 +109,7 @@ def test_another_text_keeps_the_latents(built_copy, built_set, settings):
     assert second.annotated_count == 0
 
 
+@pytest.mark.slow
 def test_a_text_does_not_name_an_arm_outside_the_crop(clip_set, settings):
     far = [
         replace(row, wrist_left_x=(3.0,) * row.frames, wrist_left_y=(0.5,) * row.frames)

@@ -63,6 +63,7 @@ def test_the_revision_follows_the_bytes(tmp_path):
     assert found.model_record(dtype="bfloat16").revision != first.revision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", ["torch", "llguidance", "qwen_vl_utils"])
 def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch, absent):
     for name in [n for n in sys.modules if n.startswith("xsheet.annotate.vlm.qwen.")]:

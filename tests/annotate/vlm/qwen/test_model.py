@@ -9,6 +9,8 @@ from xsheet.annotate.vlm.qwen.folder import QwenSettings
 from xsheet.annotate.vlm.qwen.model import QwenClient
 from xsheet.annotate.vlm.response import ResponseDocument, ResponseLimits, response_json_schema
 
+pytestmark = pytest.mark.slow  # loads a model of each family
+
 SHORT = ResponseLimits(max_phases=2, max_text_chars=12, max_evidence_chars=8, max_base_chars=40, max_label_chars=8)
 
 
@@ -56,7 +58,6 @@ def test_fifty_seeds_give_fifty_replies_in_wire_form(chat, turn):
     assert len({one.text for one in responses}) == 50
 
 
-@pytest.mark.slow
 def test_a_reply_does_not_depend_on_the_batch(chat, turn):
     longer = replace(with_seed(turn, 1), text=turn.text * 3)  # shifted to the right by padding
     plain = replace(with_seed(turn, 2), frame_selection=None)
@@ -68,7 +69,6 @@ def test_a_reply_does_not_depend_on_the_batch(chat, turn):
     assert [one.usage for one in together] == [one.usage for one in alone]
 
 
-@pytest.mark.slow
 def test_samples_differ_by_seed_and_repeat_by_seed(chat, turn):
     turns = [with_seed(prose(turn), seed) for seed in (1, 2, 3)]
     first, again = responses_to(chat, *turns), responses_to(chat, *reversed(turns))
@@ -76,7 +76,6 @@ def test_samples_differ_by_seed_and_repeat_by_seed(chat, turn):
     assert [one.text for one in first] == [one.text for one in reversed(again)]
 
 
-@pytest.mark.slow
 def test_temperature_zero_is_greedy_whatever_the_seed(chat, turn):
     first, second = responses_to(chat, prose(turn, temperature=0.0), with_seed(prose(turn, temperature=0.0), 7))
     assert first.text == second.text
@@ -89,7 +88,6 @@ def test_a_reply_that_is_cut_short_says_so(chat, turn):
     assert response.text.startswith('{"base":{')
 
 
-@pytest.mark.slow
 def test_what_was_seen_is_kept(chat, turn, qwen_folder):
     (response,) = responses_to(chat, prose(turn))
     side = 56 if qwen_folder.name.startswith("qwen2_5") else 64
@@ -166,7 +164,6 @@ def test_foreign_text_cannot_end_the_message_or_open_a_video(chat, turn):
     assert responses[1].usage.vision_tokens == responses[0].usage.vision_tokens
 
 
-@pytest.mark.slow
 def test_samples_go_through_both_passes_to_a_consensus(chat, moving_clip):
     from xsheet.annotate.base import AnnotationRequest
     from xsheet.annotate.consensus import build_consensus
