@@ -7,8 +7,9 @@ its times in `kinematics`. Both are compared as **moves**: span, class, side. Th
 that are true of it (LABEL_WORDS); rows marked unsure, hold and rest are no targets, and what falls on an unsure row is
 not counted. A move is *right* if a label of its part overlaps it with tIoU >= .3 (.5) and holds its class and side, one
 to one. It is *true* if any label (unsure and hold rows included) holds during it and its class is among the label's, or
-if it names only "moves the hand" while a label of that hand moves. Labels never list everything that is there: blinks,
-and moves on rows of other parts, are ignored.
+if it names only "moves the hand" or "moves the head" while a label of that part moves; what both hands do, each of them
+does. "Moves the head" is no prediction of one move, so its stretches are counted apart. Labels never list everything
+that is there: blinks, and moves on rows of other parts, are ignored.
 """
 
 import argparse
@@ -48,7 +49,7 @@ LABEL_WORDS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (r"rub", ("clap",)),
     ),
     "head": (
-        (r"turn|jerk|swing|shakes|back to the front", ("turn_head",)),
+        (r"turn|jerk|swing|shakes|to the front", ("turn_head",)),
         (r"tilt|upright|swing", ("tilt_head",)),
         (r"upright", ("raise_head", "lower_head")),
         (r"\blower|nods?\b|dip|down|drops", ("lower_head",)),
@@ -73,7 +74,7 @@ LABEL_WORDS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (r"leans", ("lean_in", "lean_side", "sway")),
     ),
 }  # fmt: skip
-VAGUE = ("move_hand",)
+VAGUE = ("move_hand", "move_head")
 _OWN_SIDE = re.compile(r"\b(?:her|his|own|the|s) (left|right)\b(?! (?:hand|arm))")
 
 
@@ -105,6 +106,7 @@ class Tally:
     found: dict[float, int] = field(default_factory=lambda: {0.3: 0, 0.5: 0})  # class ignored
     right: dict[float, int] = field(default_factory=lambda: {0.3: 0, 0.5: 0})  # class and side right
     untrue: int = 0
+    unnamed: list[bool] = field(default_factory=list)  # stretches of "moves the head": whether a label moves in them
     seconds: float = 0.0
 
     def f1(self, count: int) -> float:
@@ -218,15 +220,16 @@ def is_true(move: Move, labels: Sequence[Move]) -> bool:
     for label in labels:
         shared = _shared_us(move.span, label.span)
         if shared >= 0.4 * min(move.span.duration_us, label.span.duration_us):
-            if label.note != "rest" and move.actions & set(VAGUE) and _same_hand(move, label):
+            if move.actions & set(VAGUE) and label.note not in ("rest", "hold") and _same_part(move, label):
                 return True
-            if move.agrees(label):
+            if move.actions & label.actions and _same_part(move, label):
                 return True
     return False
 
 
-def _same_hand(move: Move, label: Move) -> bool:
-    return "both" in label.sides or bool(move.sides & label.sides)
+def _same_part(move: Move, label: Move) -> bool:
+    """Whether a label speaks of the same hand or side; what both hands do, each of them does."""
+    return not move.sides or not label.sides or "both" in label.sides or bool(move.sides & label.sides)
 
 
 def _shared_us(a: Span, b: Span) -> int:
@@ -266,6 +269,8 @@ def score_clip(
         signs = [label for label in targets if "sign" in label.actions]
         if signs:
             moves = [_joined(moves, part)] if moves else []
+        vague = [move for move in moves if "move_head" in move.actions]
+        moves = [move for move in moves if move not in vague]
         for least in (0.3, 0.5):
             tally.found[least] += len(matches(moves, targets, least=least, with_class=False))
             tally.right[least] += len(matches(moves, targets, least=least, with_class=not signs))
@@ -280,6 +285,7 @@ def score_clip(
             counted = [m for m in counted if any(_shared_us(m.span, label.span) for label in targets)]
         tally.predicted += len(counted)
         tally.seconds += seconds
+        tally.unnamed += [is_true(move, mine) for move in vague] if exhaustive else []
         for move in counted if exhaustive else ():
             true = bool(signs) or is_true(move, mine)
             tally.untrue += not true
@@ -312,13 +318,17 @@ def read_signals(path: Path, cache: Path | None) -> tuple[Signals, int]:
 
 def table(tallies: dict[str, Tally]) -> Iterator[str]:
     """Rows of the main table."""
-    yield "| part | labels | predicted | F1@.3 | class right | F1@.5 | class right | untrue / 10 s | predicted / 10 s |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield (
+        "| part | labels | predicted | F1@.3 | class right | F1@.5 | class right | untrue / 10 s | predicted / 10 s | "
+        "unnamed motion, with a label |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for part, t in tallies.items():
         tens = max(t.seconds / 10, 1e-9)
         yield (
             f"| {part} | {t.labels} | {t.predicted} | {t.f1(t.found[0.3]):.2f} | **{t.f1(t.right[0.3]):.2f}** | "
-            f"{t.f1(t.found[0.5]):.2f} | {t.f1(t.right[0.5]):.2f} | {t.untrue / tens:.2f} | {t.predicted / tens:.1f} |"
+            f"{t.f1(t.found[0.5]):.2f} | {t.f1(t.right[0.5]):.2f} | {t.untrue / tens:.2f} | {t.predicted / tens:.1f} | "
+            f"{f'{sum(t.unnamed)} of {len(t.unnamed)}' if t.unnamed else ''} |"
         )
 
 

@@ -54,8 +54,11 @@ class Score:
     extra: list[Phase] = field(default_factory=list)
 
     def add(self, found: Iterable[Phase], truth: Iterable[Phase], *, tracks: Sequence[str], least: float) -> None:
-        """Count one clip; phases of a track are matched one to one, largest tIoU first."""
-        mine, planted = ([p for p in phases if p.track in tracks and p.action != "rest"] for phases in (found, truth))
+        """Count one clip; phases of a track are matched one to one, largest tIoU first. `move_head` names no action."""
+        mine, planted = (
+            [p for p in phases if p.track in tracks and p.action not in ("rest", "move_head")]
+            for phases in (found, truth)
+        )
         pairs = [(p.span.tiou(t.span), p, t) for p in mine for t in planted if p.track == t.track]
         for tiou, p, t in sorted(pairs, key=lambda pair: -pair[0]):
             if tiou >= least and p in mine and t in planted:

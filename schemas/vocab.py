@@ -21,7 +21,7 @@ Laterality = Literal["left", "right", "both", "none"]  # the subject's own side
 PhaseKind = Literal["action", "gesture", "posture", "rest", "expression", "gaze", "locomotion", "object_use"]
 Action = Literal[
     "talk", "listen", "pause",
-    "nod", "shake_head", "tilt_head", "turn_head", "lower_head", "raise_head",
+    "nod", "shake_head", "tilt_head", "turn_head", "lower_head", "raise_head", "move_head",
     "lean_in", "lean_back", "sway", "shrug",
     "look_at_camera", "look_away", "look_down", "look_up", "blink_long", "close_eyes", "wink",
     "raise_brows", "frown", "smile", "laugh", "grimace", "purse_lips", "open_mouth", "bite_lip",

@@ -30,7 +30,7 @@ _SIDE_OF_WORD: dict[str, vocab.Laterality] = {
     "left": "left", "l": "left", "lh": "left", "right": "right", "r": "right", "rh": "right", "both": "both",
 }  # fmt: skip
 _TRACK_OF_ACTION: dict[vocab.Action, vocab.Track] = {
-    **dict.fromkeys(("nod", "shake_head", "tilt_head", "turn_head", "lower_head", "raise_head"), "head"),
+    **dict.fromkeys(("nod", "shake_head", "tilt_head", "turn_head", "lower_head", "raise_head", "move_head"), "head"),
     **dict.fromkeys(("look_at_camera", "look_away", "look_down", "look_up", "blink_long", "close_eyes"), "gaze"),
     **dict.fromkeys(("raise_brows", "frown"), "brows"),
     **dict.fromkeys(("talk", "purse_lips", "open_mouth", "bite_lip"), "mouth"),

@@ -26,6 +26,7 @@ from xsheet.annotate.motion.detected_actions import (
     resolve_overlaps,
 )
 from xsheet.annotate.motion.face_rules import FaceRuleSettings, detect_face_actions
+from xsheet.annotate.motion.head_activity import unnamed_head_motion
 from xsheet.annotate.motion.head_rules import HeadRuleSettings, detect_head_actions
 from xsheet.annotate.motion.segments import MotionSegment
 from xsheet.annotate.motion.series import FPS, Floats, round_to_frame, true_ranges
@@ -37,7 +38,7 @@ from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us, span_of_frames
 
-RULES_VERSION = 4  # part of a run's id; raise it with every change of what the rules find or say
+RULES_VERSION = 5  # part of a run's id; raise it with every change of what the rules find or say
 MIN_PHASE_FRAMES = MIN_PHASE_US // frame_start_us(1, CLIP_RATE)
 # Uniform over one frame: the uncertainty of the start and end of a rest.
 MIN_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)
@@ -95,8 +96,13 @@ def annotate_motion(clip: Clip, signals: Signals, settings: MotionSettings) -> S
     actions = [
         action
         for track in BODY_PARTS_OF_TRACK
-        for action in resolve_overlaps((a for a in candidates if a.track == track), min_frames=MIN_PHASE_FRAMES)
+        for action in resolve_overlaps(
+            (replace(a, end=min(a.end, clip.frames)) for a in candidates if a.track == track),
+            min_frames=MIN_PHASE_FRAMES,
+        )
     ]
+    speed = track_speeds(curves)
+    actions += unnamed_head_motion(curves, speed["head"], [a for a in actions if a.track == "head"], settings.head)
     timed = list(
         zip(
             actions,
@@ -105,7 +111,7 @@ def annotate_motion(clip: Clip, signals: Signals, settings: MotionSettings) -> S
             strict=True,
         )
     )
-    speed, active = track_speeds(curves), _active_frames(actions, clip.frames)
+    active = _active_frames(actions, clip.frames)
     phases = [
         _phase(action, levels, frames, curves, _evidence(speed[action.track], frames, active[action.track]))
         for action, levels, frames in timed

@@ -3,8 +3,8 @@
 A stroke is the neighbourhood of a speed maximum between two velocity minima (Kipp, 2004; Bressem & Ladewig, 2011), so a
 hand that never rests is cut into strokes too; vertical strokes take precedence over sideways ones. A stroke and its
 return after a hold are one action with a retraction. Two hands that move together are one action of both: up, down,
-apart, together; they are looked for in the mean of both, which needs less of a way. Anything else is "moves the hand".
-An open hand is a word about a movement, never a class of its own (hand_shapes).
+apart, together, whichever is larger; they are looked for in the mean of both, which needs less of a way. Anything else
+is "moves the hand". An open hand is a word about a movement, never a class of its own (hand_shapes).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,19 @@ from pydantic import Field
 from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction
 from xsheet.annotate.motion.hand_shapes import HandShapeSettings, ends_open
-from xsheet.annotate.motion.segments import RETURN_SHARE, MotionSegment, fast_segments
+from xsheet.annotate.motion.segments import MIN_STROKE_FRAMES, RETURN_SHARE, MotionSegment, fast_segments, lengthened
 from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
 _SAME_TIME = 0.3  # of the shorter movement
 _SIDEWAYS_FACTOR = 2.5  # a sideways movement so much larger than the vertical one at its time is the movement
+_SIDEWAYS_BOTH = 1.5  # the same for the mean of both hands
 _MAX_SWING_PAUSE_S = 0.2
+_COMMON_SWING = 0.12  # shoulder widths: minimum way of the mean of both hands
+_UNSEEN_FRAMES = 3.0  # between the edge of the picture and the first or last frame in which a hand is found
 _REST_QUANTILE, _REST_RADIUS = 0.1, 0.1  # rest position: the lowest tenth of the clip, and shoulder widths around it
 _COMMON_SHARE = 0.4  # of the mean way of both hands: less of one hand is no movement of both
-_SURE_REACH = 0.6  # × minimum reach, where a second measurement agrees
 _HIDDEN_FRAMES, _HIDDEN_SHARE = 8, 0.6  # before or after a movement of a hand that appears or disappears
 _TOUCHING = 0.35  # shoulder widths between the wrists of hands that touch
 _SIMILAR = 0.4  # least ratio of consecutive swings of one repeated gesture; the first starts from its middle
@@ -39,7 +41,14 @@ class ArmRuleSettings(StrictModel):
         default=0.25,
         gt=0,
         le=3,
-        description="minimum distance of a stroke, shoulder widths; less for both hands or one that appears",
+        description="minimum way of a stroke, shoulder widths",
+    )
+    min_sure_reach: float = Field(
+        default=0.125,
+        gt=0,
+        le=3,
+        description="the same where more shows it: up or down, of both hands or of one that comes into sight or "
+        "leaves it",
     )
     min_speed: float = Field(
         default=0.25, ge=0, le=10, description="minimum mean speed of a stroke, shoulder widths per second"
@@ -130,12 +139,12 @@ def _strokes(curves: MotionCurves, side: vocab.Laterality, settings: ArmRuleSett
 
 def _common_strokes(curves: MotionCurves, settings: ArmRuleSettings) -> list[tuple[_Stroke, ...]]:
     """Strokes of the mean of both hands in which each hand takes part; the mean trembles less than one hand."""
-    found: list[tuple[_Stroke, ...]] = []
+    found: list[tuple[float, tuple[_Stroke, ...]]] = []
     seen = np.minimum(curves.visibility["arm_left"], curves.visibility["arm_right"])
     for axis in (1, 0):
         left, right = curves.wrist_left[:, axis], curves.wrist_right[:, axis]
         mean = (left + right) / 2
-        for segment in fast_segments(mean, min_size=settings.min_swing):
+        for segment in fast_segments(mean, min_size=_COMMON_SWING):
             pair = (
                 _part_of(segment, gaussian_smooth(left), "left", axis, mean),
                 _part_of(segment, gaussian_smooth(right), "right", axis, mean),
@@ -143,16 +152,21 @@ def _common_strokes(curves: MotionCurves, settings: ArmRuleSettings) -> list[tup
             share = min(stroke.delta / segment.delta for stroke in pair)
             is_fast = abs(segment.delta) >= settings.min_speed * segment.seconds
             is_seen = _visible_share(seen, segment) >= settings.min_visible_share
-            is_new = all(_overlap(pair[0], other[0]) <= _SAME_TIME for other in found)
-            if share >= _COMMON_SHARE and is_fast and is_seen and is_new:
-                found.append(pair)
-    return found
+            if share >= _COMMON_SHARE and is_fast and is_seen:
+                found.append((abs(segment.delta) * (1.0 if axis else 1 / _SIDEWAYS_BOTH), pair))
+    kept: list[tuple[_Stroke, ...]] = []
+    for _, move in sorted(found, key=lambda one: -one[0]):
+        if all(_overlap(move[0], other[0]) <= _SAME_TIME for other in kept):
+            kept.append(move)
+    return kept
 
 
 def _part_of(segment: MotionSegment, path: Floats, side: vocab.Laterality, axis: int, mean: Floats) -> _Stroke:
     """The way of one hand during a stroke of both."""
     frames = frames_between(segment.start, segment.end)
-    first, last = float(path[frames.start]), float(path[min(frames.stop, len(path) - 1)])
+    inside = path[frames.start : frames.stop + 1]  # a hand that leaves the picture has no place after it
+    known = inside[np.isfinite(inside)]
+    first, last = (float(known[0]), float(known[-1])) if len(known) else (np.nan, np.nan)
     return _Stroke(
         side=side, axis=axis, start=segment.start, end=segment.end, value=first, delta=last - first,
         crosses_edge=axis == 1 and _crosses_edge(mean, segment),
@@ -192,9 +206,9 @@ def _actions(
 
 
 def _least_reach(move: tuple[_Stroke, ...], settings: ArmRuleSettings) -> float:
-    """Minimum way: less where both hands show it, or where the hand also appears or disappears."""
-    sure = len(move) == 2 or any(stroke.crosses_edge for stroke in move)
-    return settings.min_reach * (_SURE_REACH if sure else 1.0)
+    """Minimum way: less up or down where both hands show it, or where the hand also appears or disappears."""
+    sure = move[0].axis == 1 and (len(move) == 2 or any(stroke.crosses_edge for stroke in move))
+    return settings.min_sure_reach if sure else settings.min_reach
 
 
 def _crosses_edge(values: Floats, segment: MotionSegment) -> bool:
@@ -235,10 +249,7 @@ def _action(
 ) -> DetectedAction:
     side = _side(moves[0])
     size = max(abs(stroke.delta) for move in moves for stroke in move)
-    segments = tuple(
-        MotionSegment(start=_start(move), end=_end(move), value=0.0, delta=max(abs(s.delta) for s in move))
-        for move in moves
-    )
+    segments = tuple(_segment(move) for move in moves)
     return DetectedAction(
         action=action,
         track="hands" if side == "both" else "arm_left" if side == "left" else "arm_right",
@@ -251,6 +262,15 @@ def _action(
         repetitions=repetitions,
         segments=segments,
     )
+
+
+def _segment(move: tuple[_Stroke, ...]) -> MotionSegment:
+    """A move as a segment; a hand is found a moment after it comes into sight, and lost before it leaves."""
+    start, end = _start(move), _end(move)
+    if any(stroke.crosses_edge for stroke in move):
+        start, end = (start - _UNSEEN_FRAMES, end) if move[0].delta > 0 else (start, end + _UNSEEN_FRAMES)
+    segment = MotionSegment(start=start, end=end, value=0.0, delta=max(abs(stroke.delta) for stroke in move))
+    return lengthened(segment, MIN_STROKE_FRAMES)
 
 
 def _direction(move: tuple[_Stroke, ...]) -> vocab.Action:

@@ -60,6 +60,7 @@ class MotionCurves:
     mouth_width: Floats  # distance of the mouth's corners, face heights
     log_head_height: Floats  # log of the head's height: grows by 0.1 when the head comes a tenth nearer
     head_shift_x: Floats  # place of the face in the picture, face heights to the own left, drift removed
+    head_shift_y: Floats  # the same upwards, motion of the jaw removed
     torso_sway: Floats  # trunk to the own left, shoulder widths
     shoulder_rise: Floats  # of both shoulders together, shoulder widths
     wrist_left: Floats  # (frames, 2): outwards and up from the middle of the shoulders, shoulder widths
@@ -128,6 +129,7 @@ def motion_curves(signals: Signals) -> MotionCurves:
         mouth_width=np.full(signals.frames, np.nan) if is_planted else raw["mouth_wide"],  # planted: speech alone
         log_head_height=np.log(np.where(face["head_height"] > 0, face["head_height"], np.nan)),
         head_shift_x=(raw["head_x"] - drift[:, 0]) / finite_median(raw["head_height"]),
+        head_shift_y=(drift[:, 1] - face["head_y"]) / finite_median(raw["head_height"]),
         torso_sway=sway,
         shoulder_rise=rise,
         wrist_left=(wrist_left - middle) * (1, -1) / width,
@@ -238,10 +240,11 @@ def _position(signals: Signals, name: str) -> Floats:
 
 
 def _joint(signals: Signals, name: str, drift: Floats) -> Floats:
-    """(frames, 2) a joint of the pose model, with drift and filter delay removed."""
+    """(frames, 2) a joint with drift removed; for shoulders the filter's delay too. Wrists are the hand network's."""
     position = _position(signals, name) - drift
-    if name.startswith("shoulder"):
-        position[:_SETTLING_FRAMES] = position[min(_SETTLING_FRAMES, len(position) - 1)]
+    if not name.startswith("shoulder"):
+        return position
+    position[:_SETTLING_FRAMES] = position[min(_SETTLING_FRAMES, len(position) - 1)]
     delay = min(_DELAY_FRAMES, len(position))
     return np.concatenate((position[delay:], np.repeat(position[-1:], delay, axis=0)))
 

@@ -53,6 +53,7 @@ POPULATION_NORMS: dict[vocab.Action, PopulationNorm] = {
     "shake_head": PopulationNorm(15.0, 0.6, 0.56),
     "tilt_head": PopulationNorm(11.5, 0.5, 0.42),
     "turn_head": PopulationNorm(21.0, 0.5, 0.47),
+    "move_head": PopulationNorm(1.7, 0.4, 1.2),  # multiple of the smallest movement; ten real clips
     "look_away": PopulationNorm(0.33, 0.45, 0.19),
     "blink_long": PopulationNorm(0.85, 0.5, 0.1),
     "look_down": PopulationNorm(0.7, 0.5, 0.1),

@@ -113,7 +113,9 @@ def _hand_reach(query: _DetectionQuery, axis: int, *, sign: int) -> float:
         path = gaussian_smooth(side[query.frames.start : query.frames.stop, axis])
         known = path[np.isfinite(path)]
         displacements += [float(np.max(sign * (known - known[0])))] if len(known) else []
-    return max(displacements, default=np.nan) / query.limits.arms.min_reach
+    limits = query.limits.arms
+    least = limits.min_sure_reach if query.side == "both" and axis == 1 else limits.min_reach
+    return max(displacements, default=np.nan) / least
 
 
 def _hand_cycles(query: _DetectionQuery, axis: int) -> float:

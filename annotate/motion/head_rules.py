@@ -9,23 +9,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
 from xsheet.annotate.motion.segments import (
+    MIN_STROKE_FRAMES,
     RETURN_SHARE,
     MotionEpisode,
     MotionSegment,
     background_range,
     find_segments,
+    lengthened,
 )
 from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth, round_to_frame
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
 _MAX_SHARED = 0.3  # of the shorter movement: more is one movement of several angles
+_UNPLACED_PITCH_DEG = 9.0  # of a lowered or raised head whose place in the picture is not measured
+_SIMILAR = 0.45  # smallest by largest swing of one nod
 _PROFILE_DEG = 45.0  # yaw from which the mesh shows pitch and roll poorly
 _MAX_CARRIED, _CARRY_FRAMES = 0.25, 5  # face heights sideways during and about a nod: more is the body's movement
 _MAX_CYCLE_GAP_S = 0.2  # between two movements of one nod or shake
@@ -53,7 +56,7 @@ class HeadRuleSettings(StrictModel):
         description="minimum roll change of a tilt that is annotated, as a multiple of min_roll_deg",
     )
     min_speed_deg_s: float = Field(
-        default=20.0,
+        default=10.0,
         ge=0,
         le=200,
         description="minimum mean speed of a movement, degrees per second; slower ones are drift",
@@ -65,19 +68,10 @@ class HeadRuleSettings(StrictModel):
         description="minimum size of a movement, as a multiple of the range in the quietest parts of the clip",
     )
     max_salience: float = Field(
-        default=4.0,
+        default=2.0,
         ge=1,
         le=10,
         description="upper bound of that minimum, as a multiple of the minima above; for a head that never rests",
-    )
-    speech_factor: float = Field(
-        default=2.0,
-        ge=0,
-        le=10,
-        description="minimum size during speech, as a multiple of the usual range then; excludes speech rhythm",
-    )
-    max_speech_salience: float = Field(
-        default=2.2, ge=1, le=10, description="upper bound of that minimum, as a multiple of the minima above"
     )
     max_shake_cycle_s: float = Field(
         default=0.9, gt=0, le=5, description="longest cycle of a shake, seconds; slower ones are turns to and fro"
@@ -88,11 +82,11 @@ class HeadRuleSettings(StrictModel):
     max_hold_s: float = Field(
         default=1.5, gt=0, le=10, description="longest hold, seconds; a pose held longer is a new rest position"
     )
-    posture_pitch_ratio: float = Field(
-        default=1.8,
-        ge=1,
-        le=5,
-        description="minimum pitch change of a lowered or raised head, as a multiple of min_pitch_deg",
+    min_unnamed_s: float = Field(
+        default=0.6,
+        gt=0,
+        le=10,
+        description="shortest stretch of head motion without a name that is annotated, seconds",
     )
     sure_yaw_deg: float = Field(
         default=28.0,
@@ -100,17 +94,19 @@ class HeadRuleSettings(StrictModel):
         le=180,
         description="yaw change that shows a turn on its own, degrees; smaller ones need the face to move along",
     )
+    sure_pitch_deg: float = Field(
+        default=14.0,
+        gt=0,
+        le=180,
+        description="pitch change that shows a lowered or raised head on its own, degrees; smaller ones need the face "
+        "to move along",
+    )
     sure_shift: float = Field(
         default=0.25,
         gt=0,
         le=10,
-        description="way of the face that shows a turn on its own, face heights; shares of both limits add",
-    )
-    min_speech_nod_deg: float = Field(
-        default=9.0,
-        ge=0,
-        le=30,
-        description="minimum pitch change of a single nod during speech, degrees; excludes speech rhythm",
+        description="way of the face that shows a turn, a lowered or a raised head on its own, face heights; its share "
+        "and that of the angle add",
     )
 
 
@@ -120,7 +116,8 @@ class _Axis:
 
     values: Floats
     min_size: float
-    shift: Floats | None = None  # place of the face along a turn, face heights
+    shift: Floats | None = None  # place of the face along the movement, face heights
+    sure: tuple[float, float] = (np.inf, np.inf)  # angle and way of the face that show the movement on their own
     positive: vocab.Action  # movement of the angle upwards or to the own left
     negative: vocab.Action
     repeated: vocab.Action | None  # quick alternating movements
@@ -131,6 +128,8 @@ def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Ite
     axes = (
         _Axis(
             values=curves.pitch_deg,
+            shift=curves.head_shift_y,
+            sure=(settings.sure_pitch_deg, settings.sure_shift),
             min_size=settings.min_pitch_deg,
             positive="raise_head",
             negative="lower_head",
@@ -139,6 +138,7 @@ def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Ite
         _Axis(
             values=curves.yaw_deg,
             shift=curves.head_shift_x,
+            sure=(settings.sure_yaw_deg, settings.sure_shift),
             min_size=settings.min_yaw_deg,
             positive="turn_head",
             negative="turn_head",
@@ -152,12 +152,11 @@ def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Ite
             repeated=None,
         ),
     )
-    units = [(axis, episode) for axis in axes for episode in _episodes(axis, curves.voiced, settings)]
+    units = [(axis, episode) for axis in axes for episode in _episodes(axis, settings)]
     units = [(axis, episode) for axis, episode in units if _is_measurable(axis, episode, curves)]
     for axis, episode in _pairs(_strongest(units), settings, frames=len(curves)):
-        evidence = [_turn_evidence(axis, segment, settings) for segment in episode.segments]
-        if (max(evidence) if len(evidence) > 2 else sum(evidence) / len(evidence)) >= 1:
-            yield from _actions(axis, episode, curves, settings)
+        if _is_sure(axis, episode, settings):
+            yield _action(axis, episode, settings)
 
 
 def side_of(value: float) -> vocab.Laterality:
@@ -165,42 +164,25 @@ def side_of(value: float) -> vocab.Laterality:
     return "left" if value > 0 else "right"
 
 
-def _episodes(axis: _Axis, voiced: NDArray[np.bool_], settings: HeadRuleSettings) -> Iterator[MotionEpisode]:
+def _episodes(axis: _Axis, settings: HeadRuleSettings) -> Iterator[MotionEpisode]:
     """Repeated movements and single ones of an angle, in order."""
     background = settings.salience_factor * background_range(axis.values)
     min_size = max(axis.min_size, min(background, settings.max_salience * axis.min_size))
-    rhythm = settings.speech_factor * background_range(axis.values, quantile=0.5)
-    in_speech = min(rhythm, settings.max_speech_salience * axis.min_size)
-    quick = [
-        segment
+    segments = [
+        segment if axis.shift is None else lengthened(segment, MIN_STROKE_FRAMES)
         for segment in find_segments(axis.values, min_size=min_size, smoothing_frames=0.7)
         if abs(segment.delta) >= settings.min_speed_deg_s * segment.seconds
     ]
-    segments = [one for one in quick if abs(one.delta) >= in_speech or not _is_voiced(voiced, one)]
     k = 0
     while k < len(segments):
         count = _repeated_count(segments[k:], axis, settings) or 1
-        episode = MotionEpisode(segments=tuple(segments[k : k + count]))
-        yield _with_half_swings(episode, quick, settings) if axis.repeated == "shake_head" and count > 2 else episode
+        yield MotionEpisode(segments=tuple(segments[k : k + count]))
         k += count
-
-
-def _with_half_swings(
-    shake: MotionEpisode, quick: Sequence[MotionSegment], settings: HeadRuleSettings
-) -> MotionEpisode:
-    """The shake with the swings from and to the middle, half as large, which speech alone could not tell from talk."""
-    segments, cycle_s = shake.segments, settings.max_shake_cycle_s
-    before, after = quick.index(segments[0]) - 1, quick.index(segments[-1]) + 1
-    if before >= 0 and _continues(quick[before], segments[0], cycle_s):
-        segments = (quick[before], *segments)
-    if after < len(quick) and _continues(segments[-1], quick[after], cycle_s):
-        segments = (*segments, quick[after])
-    return MotionEpisode(segments=segments)
 
 
 def _is_measurable(axis: _Axis, episode: MotionEpisode, curves: MotionCurves) -> bool:
     """Whether pitch and roll are the head's: not in profile, and pitch not while the body carries the head sideways."""
-    if axis.shift is not None:
+    if axis.repeated == "shake_head":
         return True
     frames = frames_between(episode.start, episode.end)
     inside = slice(frames.start, frames.stop)
@@ -211,20 +193,29 @@ def _is_measurable(axis: _Axis, episode: MotionEpisode, curves: MotionCurves) ->
     return axis.repeated is None or not len(place) or float(np.ptp(place)) <= _MAX_CARRIED
 
 
-def _turn_evidence(axis: _Axis, segment: MotionSegment, settings: HeadRuleSettings) -> float:
-    """How far the angle and the way of the face across the picture together show a turn; 1 is enough.
+def _is_sure(axis: _Axis, episode: MotionEpisode, settings: HeadRuleSettings) -> bool:
+    """Whether a movement is the head's: repeated nods are by their repetition, others by their evidence."""
+    if axis.repeated == "nod" and len(episode.segments) > 2:
+        return True
+    evidence = [_evidence(axis, segment) for segment in episode.segments]
+    if not np.isfinite(evidence).all():  # the place is not measured: the angle decides
+        is_nod = episode.returns and _nods(episode, settings)
+        return axis.repeated != "nod" or is_nod or abs(episode.peak) >= _UNPLACED_PITCH_DEG
+    return (max(evidence) if len(evidence) > 2 else sum(evidence) / len(evidence)) >= 1
 
-    A head turns about the neck, so the face moves too; the mesh alone also turns with a mouth that is pulled sideways
-    and with small movements of speech. Where the place is not measured, the angle decides.
+
+def _evidence(axis: _Axis, segment: MotionSegment) -> float:
+    """How far the angle and the way of the face in the picture together show a movement; 1 is enough, NaN unknown.
+
+    A head turns and nods about the neck, so the face moves too; the mesh alone also turns with a mouth that is pulled
+    sideways and with small movements of speech.
     """
     if axis.shift is None:
         return 1.0
     place = gaussian_smooth(axis.shift)
     start, end = (min(max(round_to_frame(edge), 0), len(place) - 1) for edge in (segment.start, segment.end))
     way = float((place[end] - place[start]) * np.sign(segment.delta))
-    if not np.isfinite(way):
-        return 1.0
-    return abs(segment.delta) / settings.sure_yaw_deg + max(0.0, way) / settings.sure_shift
+    return abs(segment.delta) / axis.sure[0] + (max(0.0, way) if np.isfinite(way) else np.nan) / axis.sure[1]
 
 
 def _strongest(units: Sequence[tuple[_Axis, MotionEpisode]]) -> list[tuple[_Axis, MotionEpisode]]:
@@ -270,7 +261,12 @@ def _repeated_count(segments: Sequence[MotionSegment], axis: _Axis, settings: He
         return 0
     max_cycle_s = settings.max_nod_cycle_s if axis.repeated == "nod" else settings.max_shake_cycle_s
     count = 1
-    while count < len(segments) and _continues(segments[count - 1], segments[count], max_cycle_s):
+    sizes = [abs(segment.delta) for segment in segments]
+    while (
+        count < len(segments)
+        and _continues(segments[count - 1], segments[count], max_cycle_s)
+        and (axis.repeated != "nod" or min(sizes[: count + 1]) >= _SIMILAR * max(sizes[: count + 1]))
+    ):
         count += 1
     if axis.repeated == "nod":
         first = segments[0].delta < 0
@@ -298,35 +294,22 @@ def _comes_back(pair: Sequence[MotionSegment], settings: HeadRuleSettings) -> bo
     return away <= RETURN_SHARE * abs(pair[0].delta) and pair[1].start - pair[0].end <= settings.max_hold_s * FPS
 
 
-def _actions(
-    axis: _Axis, episode: MotionEpisode, curves: MotionCurves, settings: HeadRuleSettings
-) -> Iterator[DetectedAction]:
+def _action(axis: _Axis, episode: MotionEpisode, settings: HeadRuleSettings) -> DetectedAction:
     count, first = len(episode.segments), episode.segments[0].delta
     if axis.repeated == "nod" and episode.returns and _nods(episode, settings):
-        if count > 2 or not _is_voiced(curves.voiced, episode) or abs(episode.peak) >= settings.min_speech_nod_deg:
-            downs = sum(segment.delta < 0 for segment in episode.segments)
-            yield detected_action(episode, "nod", "head", side="none", min_size=axis.min_size, repetitions=downs)
-        return
+        downs = sum(segment.delta < 0 for segment in episode.segments)
+        return detected_action(episode, "nod", "head", side="none", min_size=axis.min_size, repetitions=downs)
     if axis.repeated == "shake_head" and count >= 3:
         repetitions = max(1, round((count - 1) / 2))
-        yield detected_action(
+        return detected_action(
             episode, "shake_head", "head", side="none", min_size=axis.min_size, repetitions=repetitions
         )
-        return
     action = axis.positive if first > 0 else axis.negative
-    if axis.repeated == "nod":
-        min_size = settings.posture_pitch_ratio * axis.min_size
-        if abs(episode.peak) >= min_size:
-            yield detected_action(episode, action, "head", side="none", min_size=min_size)
-        return
-    yield detected_action(episode, action, "head", side=side_of(first), min_size=axis.min_size)
+    side = "none" if axis.repeated == "nod" else side_of(first)
+    return detected_action(episode, action, "head", side=side, min_size=axis.min_size)
 
 
 def _nods(episode: MotionEpisode, settings: HeadRuleSettings) -> bool:
     downs = sum(segment.delta < 0 for segment in episode.segments)
     is_quick = (episode.end - episode.start) / FPS / max(downs, 1) <= settings.max_nod_cycle_s
     return downs > 0 and len(episode.segments) > 1 and is_quick and (episode.peak < 0 or len(episode.segments) > 2)
-
-
-def _is_voiced(voiced: NDArray[np.bool_], movement: MotionSegment | MotionEpisode) -> bool:
-    return bool(voiced[int(movement.start) : int(np.ceil(movement.end))].mean() > 0.5)

@@ -23,6 +23,7 @@ _AT_LOW, _AT_HIGH = 0.3266, 0.6734  # share of the time at which minimum jerk re
 # tenth of the clip. More of the clip or longer windows would count actions of lively clips as background.
 _SALIENCE_FACTOR, _QUIET_QUANTILE, _QUIET_FRAMES = 2.0, 0.1, 15
 _QUIET_SHIFTS = (1, 2, 4, 7)  # the maximum over each in turn is that over _QUIET_FRAMES
+MIN_STROKE_FRAMES = 5.0  # no head or hand moves on purpose in less than .2 s
 RETURN_SHARE = 0.45  # returned: nearer to the start than this share of the peak
 _STEP_WIDTH_SIGMAS = 1.75  # 20-80 % width of a smoothed step, in standard deviations of the smoothing
 _TRACKER_SIGMA_FRAMES = 1.0  # frames, standard deviation of the tracker's own smoothing
@@ -98,6 +99,12 @@ def find_segments(values: Floats, *, min_size: float, smoothing_frames: float = 
         parts = [part for a, b in pairwise(turns) for part in _split_by_speed(path, a, b, min_size)]
         segments += (_fit_segment(path, a, b, offset=known.start, blur=smoothing_frames) for a, b in parts)
     return segments
+
+
+def lengthened(segment: MotionSegment, frames: float) -> MotionSegment:
+    """The segment about its middle, at least this long: the fit of one that a filter or a gap cut short is a guess."""
+    half, middle = max(segment.end - segment.start, frames) / 2, (segment.start + segment.end) / 2
+    return replace(segment, start=max(0.0, middle - half), end=middle + half)
 
 
 def fast_segments(values: Floats, *, min_size: float, smoothing_frames: float = 1.0) -> list[MotionSegment]:

@@ -34,6 +34,7 @@ def kind_of(action: vocab.Action) -> vocab.PhaseKind:
 _VERBS: dict[vocab.Action, str] = {
     "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head{how} to the {side}",
     "turn_head": "turns the head{how} to the {side}", "lower_head": "lowers the head", "raise_head": "raises the head",
+    "move_head": "moves the head",
     "look_away": "looks away to the {side}", "look_down": "looks down", "blink_long": "closes both eyes for a moment",
     "raise_brows": "raises both brows", "smile": "smiles", "open_mouth": "opens the mouth",
     "purse_lips": "purses the lips",
@@ -50,12 +51,23 @@ _LARGE_ADVERBS: dict[vocab.Action, str] = {
     "spread_hands": "widely", "lean_in": "clearly", "lean_back": "clearly", "raise_brows": "clearly",
 }  # fmt: skip
 _WITHOUT_SIZE: frozenset[vocab.Action] = frozenset(
-    ("blink_long", "look_away", "look_down", "wave", "clap", "join_hands", "rest")
+    ("move_head", "blink_long", "look_away", "look_down", "wave", "clap", "join_hands", "rest")
 )
 _SLOT = "\0"  # place of the adverbs in a clause
 _SPEED_ADVERBS = {1: "slowly", 3: "quickly"}
 _WITHOUT_SPEED: frozenset[vocab.Action] = frozenset(
-    ("smile", "look_away", "look_down", "blink_long", "raise_brows", "open_mouth", "purse_lips", "sway", "rest")
+    (
+        "move_head",
+        "smile",
+        "look_away",
+        "look_down",
+        "blink_long",
+        "raise_brows",
+        "open_mouth",
+        "purse_lips",
+        "sway",
+        "rest",
+    )
 )
 
 
@@ -106,7 +118,8 @@ _HELD: dict[vocab.Action, str] = {
 }  # fmt: skip
 _IN_STEPS: frozenset[vocab.Action] = frozenset(
     (
-        "tilt_head", "turn_head", "lower_head", "raise_head", "lean_in", "lean_back", "raise_hand", "lower_hand",
+        "tilt_head", "turn_head", "lower_head", "raise_head", "move_head", "lean_in", "lean_back", "raise_hand",
+        "lower_hand",
         "move_hand", "spread_hands", "join_hands",
     )
 )  # fmt: skip

@@ -8,6 +8,8 @@ from functools import lru_cache
 from xsheet.annotate.motion.annotator import MotionSettings
 from xsheet.schemas import vocab
 
+_POSTURE_FACTOR = 1.8  # on the smallest nod: a head that is lowered or raised for longer
+
 
 @dataclass(frozen=True, slots=True)
 class MotionQuantity:
@@ -47,7 +49,7 @@ def motion_quantities(limits: MotionSettings) -> MotionQuantities:
     head, face, torso, arms = limits.head, limits.face, limits.torso, limits.arms
     pitch = MotionQuantity(
         "pitch_deg", "head", head.min_pitch_deg, 0.7, max_gap_s=0.2, posture_after_s=head.max_nod_cycle_s,
-        posture_amplitude_factor=head.posture_pitch_ratio,
+        posture_amplitude_factor=_POSTURE_FACTOR,
     )  # fmt: skip
     yaw = MotionQuantity("yaw_deg", "head", head.min_yaw_deg, 0.7, max_gap_s=0.2)
     roll = MotionQuantity("roll_deg", "head", head.min_roll_deg, 0.7, max_gap_s=0.2)

@@ -65,8 +65,9 @@ def analyse_clip(
     reference_at_shown[source_frames] = reference[source_frames]
     voiced = np.array(voice, np.float64)
     predicted = predict_mouth(clip.waveform, voiced)
+    found = annotate_motion(_as_clip(clip, len(frames)), signals, _RULES).phases
     return ClipAnalysis(
-        phases=annotate_motion(_as_clip(clip, len(frames)), signals, _RULES).phases,
+        phases=tuple(phase for phase in found if phase.action != "move_head"),  # it names no action
         mouth=score_mouth(series["mouth_open"], reference_at_shown, predicted[0].astype(np.float64), voiced),
         colour_drift=None if isinstance(reader, MotionReader) else _colour_drift(clip, pictures_THW3),
         identity_distance=None if likeness is None else likeness(pictures_THW3),

@@ -51,6 +51,11 @@ def opened(peak):
     return {"mouth_open": mouth, "head_height": 0.4 * 0.8 * mouth, "head_y": 0.4 * 0.4 * mouth}
 
 
+def pitched(change):
+    """A head that is lowered or raised about the neck: its face sinks or rises by .01 of its height per degree."""
+    return {"pitch_deg": change, "head_y": -0.01 * 0.4 * change}
+
+
 def leaning(change):
     """A head that comes nearer, with the shoulders."""
     shoulder = held(change, out=18, back=20) / 2
@@ -92,12 +97,12 @@ def only(some):
 
 
 ACTS = {
-    "nod": (signals(pitch_deg=waved(-11, 2)), "none", Span(1_600_000, 2_560_000)),
+    "nod": (signals(**pitched(waved(-11, 2))), "none", Span(1_600_000, 2_560_000)),
     "shake_head": (signals(yaw_deg=waved(15, 2, length=16, both_ways=True)), "none", Span(1_600_000, 2_880_000)),
     "turn_head": (signals(yaw_deg=held(30)), "left", Span(1_600_000, 3_280_000)),
     "tilt_head": (signals(roll_deg=held(-14)), "right", Span(1_600_000, 3_280_000)),
-    "lower_head": (signals(pitch_deg=held(-14, hold=25)), "none", Span(1_600_000, 3_680_000)),
-    "raise_head": (signals(pitch_deg=held(14)), "none", Span(1_600_000, 3_280_000)),
+    "lower_head": (signals(**pitched(held(-14, hold=25))), "none", Span(1_600_000, 3_680_000)),
+    "raise_head": (signals(**pitched(held(14))), "none", Span(1_600_000, 3_280_000)),
     "look_away": (signals(gaze_x=held(-0.4, out=4, back=5)), "right", Span(1_600_000, 2_560_000)),
     "blink_long": (
         signals(eye_left_open=held(-0.28, out=3, hold=6, back=4), eye_right_open=held(-0.28, out=3, hold=6, back=4)),
@@ -124,10 +129,10 @@ ACTS = {
         "both",
         Span(1_520_000, 2_520_000),
     ),
-    "raise_hand": (signals(wrist_left_y=held(-0.5)), "left", Span(1_520_000, 3_200_000)),
+    "raise_hand": (signals(wrist_left_y=held(-0.5)), "left", Span(1_600_000, 3_280_000)),
     "wave": (
         signals(wrist_right_y=held(-0.8, hold=48), wrist_right_x=waved(-0.15, 4, start=53, both_ways=True)), "right",
-        Span(1_520_000, 4_520_000),
+        Span(1_600_000, 4_600_000),
     ),
 }  # fmt: skip
 
@@ -188,13 +193,13 @@ def test_rest_fills_the_time_before_and_after_an_action():
 
 @pytest.mark.parametrize("cycles", [1, 2, 3, 4])
 def test_nods_are_counted(cycles):
-    phase = only(signals(pitch_deg=waved(-11, cycles)))
+    phase = only(signals(**pitched(waved(-11, cycles))))
     assert (phase.action, phase.repetitions) == ("nod", cycles)
 
 
 def test_nods_far_apart_are_two_phases():
     twice = waved(-11, 1) + waved(-11, 1, start=80)
-    assert [p.repetitions for p in phases(signals(pitch_deg=twice))] == [1, 1]
+    assert [p.repetitions for p in phases(signals(**pitched(twice)))] == [1, 1]
 
 
 def test_an_ordinary_blink_is_no_action():
@@ -250,22 +255,22 @@ def test_a_turn_held_to_the_end_has_a_short_stroke_and_a_hold():
 
 @pytest.mark.parametrize(("peak", "level"), [(-6, 1), (-10, 2), (-19, 3)])
 def test_larger_nods_have_a_higher_level(peak, level):
-    assert only(signals(pitch_deg=waved(peak, 2))).amplitude == level
+    assert only(signals(**pitched(waved(peak, 2)))).amplitude == level
 
 
 @pytest.mark.parametrize(("length", "level"), [(19, 1), (13, 2), (8, 3)])
 def test_quicker_nods_have_a_higher_level(length, level):
-    assert only(signals(pitch_deg=waved(-11, 2, length=length))).speed == level
+    assert only(signals(**pitched(waved(-11, 2, length=length)))).speed == level
 
 
 def test_a_speaker_is_measured_by_his_other_actions():
-    small, large = waved(-8, 1), sum(waved(-19, 1, start=start) for start in (70, 95, 120))
-    alone, among = phases(signals(pitch_deg=small))[0], phases(signals(pitch_deg=small + large))[0]
+    small, large = waved(-10, 1), sum(waved(-19, 1, start=start) for start in (70, 95, 120))
+    alone, among = phases(signals(**pitched(small)))[0], phases(signals(**pitched(small + large)))[0]
     assert among.amplitude_z < alone.amplitude_z
 
 
 def test_words_say_what_how_often_and_how():
-    assert only(signals(pitch_deg=waved(-6, 2, length=8))).text == "nods twice, slightly and quickly"
+    assert only(signals(**pitched(waved(-6, 2, length=8)))).text == "nods twice, slightly and quickly"
 
 
 def test_a_raised_hand_has_a_stroke_a_hold_and_a_retraction():
@@ -294,7 +299,7 @@ def test_motion_ratio_says_how_much_faster_the_part_moves():
 
 
 def test_phases_of_one_track_do_not_overlap():
-    some = signals(pitch_deg=waved(-11, 3), yaw_deg=held(20, start=50), roll_deg=held(12, start=70))
+    some = signals(**pitched(waved(-11, 3)), yaw_deg=held(20, start=50), roll_deg=held(12, start=70))
     found_phases = [p for p in phases(some) if p.track == "head"]
     assert all(a.end_us <= b.start_us for a, b in pairwise(found_phases))
 
@@ -382,14 +387,45 @@ def test_a_hand_that_comes_into_sight_needs_less_of_a_way():
     assert phases(signals(wrist_left_y=held(-0.18, hold=60, back=38))) == []
 
 
-@pytest.mark.parametrize(("yaw", "actions"), [(0, ["raise_head"]), (60, [])])
+@pytest.mark.parametrize(("yaw", "actions"), [(0, ["raise_head"]), (60, ["move_head"])])
 def test_a_head_in_profile_is_neither_raised_nor_lowered(yaw, actions):
-    some = signals(pitch_deg=held(14), yaw_deg=np.full(FRAMES, float(yaw)))
+    some = signals(**pitched(held(14)), yaw_deg=np.full(FRAMES, float(yaw)))
     assert [p.action for p in phases(some)] == actions
 
 
 def test_a_head_that_the_body_carries_away_is_not_lowered():
-    assert phases(signals(pitch_deg=held(-14, hold=25), head_x=held(0.2, hold=25))) == []
+    some = signals(**pitched(held(-14, hold=25)), head_x=held(0.2, hold=25))
+    assert {p.action for p in phases(some)} <= {"move_head"}
+
+
+def test_a_small_change_of_pitch_lowers_the_head_only_if_the_face_sinks_too():
+    assert [p.action for p in phases(signals(**pitched(held(-11, hold=25))))] == ["lower_head"]
+    assert "lower_head" not in [p.action for p in phases(signals(pitch_deg=held(-11, hold=25)))]
+
+
+def test_a_slow_fall_of_the_head_counts_if_the_face_sinks_with_it():
+    assert [p.action for p in phases(signals(**pitched(held(-12, out=22, hold=12, back=22))))] == ["lower_head"]
+
+
+def test_a_head_that_moves_without_a_name_is_not_still():
+    swings = eased((20, 0), (32, 7), (44, -7), (56, 6), (68, -6), (80, 0))
+    some = signals(yaw_deg=swings, head_x=0.005 * 0.4 * swings)
+    assert [p.text for p in phases(some)] == ["moves the head"]
+    assert phases(signals(yaw_deg=swings)) == []  # the mesh alone turns with the mouth
+
+
+def test_both_hands_rise_together_from_half_the_way_of_one():
+    rise = held(-0.15, hold=20)
+    found = phases(signals(wrist_left_y=rise, wrist_right_y=rise))
+    assert [(p.action, p.laterality) for p in found] == [("raise_hand", "both")]
+    assert phases(signals(wrist_left_y=rise)) == []
+
+
+def test_hands_that_leave_the_picture_together_are_lowered():
+    down = eased((40, 0), (52, 0.3)) + np.where(np.arange(FRAMES) >= 49, np.nan, 0)
+    seen = np.where(np.arange(FRAMES) >= 49, -1.0, 0)
+    some = signals(wrist_left_y=down, wrist_right_y=down, hand_left_visible=seen, hand_right_visible=seen)
+    assert [(p.action, p.laterality) for p in phases(some)] == [("lower_hand", "both")]
 
 
 def test_slow_turns_to_and_fro_are_no_shake():

@@ -36,7 +36,7 @@ def score(bench, request):
 def test_planted_actions_are_found(score, request):
     assert len(score.hits) >= 1.5 * request.node.callspec.params["score"]
     assert not score.extra
-    assert score.f1 >= 0.85  # glances during head movement are left out: on real people they were rarely true
+    assert score.f1 >= 0.8  # glances during head movement and small brow raises are left out: they were rarely true
 
 
 def test_what_is_found_has_the_right_class_and_side(score):
