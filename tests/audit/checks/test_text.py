@@ -55,6 +55,11 @@ def test_plain_words_are_let_through(saying, text):
     assert not failed(saying(text))
 
 
+def test_moves_the_head_is_true_of_every_head_action_and_no_head_action_of_it(saying):
+    assert "F9" not in failed(saying("moves the head", action="nod"))
+    assert "F9" in failed(saying("nods", action="move_head"))
+
+
 def test_a_base_that_names_an_action_is_found(saying):
     assert "F8" in failed(saying("nods", base="A person in a blue shirt nods in front of a wall."))
     assert "F8" not in failed(saying("nods", base="A person smiling in front of a plain wall."))
